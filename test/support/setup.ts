@@ -1,0 +1,2 @@
+import 'reflect-metadata';
+import './to-be-allclose.js';
