@@ -1,0 +1,125 @@
+/**
+ * Named tensors that live as long as their network: parameters (trained or frozen) and buffers.
+ *
+ * A network is first described (names, shapes, roles) and only then given values, so that a summary of
+ * 300 million parameters costs nothing. Published files store PyTorch's layout; the engine wants its own:
+ * convolutions are OIHW in files and HWIO here, fully connected layers `[out, in]` in files and `[in, out]` here.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import type { ParameterDescription, ParameterKind, ParameterRole } from './contracts/parameter.js';
+import { WeightsError } from './errors.js';
+
+const product = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
+
+/** Copies `data` from one layout to another: output axis `i` is input axis `order[i]`. */
+function permute(data: Float32Array, shape: readonly number[], order: readonly number[]): Float32Array {
+  const strides = shape.map((_, axis) => product(shape.slice(axis + 1)));
+  const [n0 = 1, n1 = 1, n2 = 1, n3 = 1] = order.map((axis) => shape[axis]!);
+  const [s0 = 0, s1 = 0, s2 = 0, s3 = 0] = order.map((axis) => strides[axis]!);
+  const out = new Float32Array(data.length);
+  let at = 0;
+  for (let a = 0; a < n0; a++)
+    for (let b = 0; b < n1; b++)
+      for (let c = 0; c < n2; c++) {
+        const from = a * s0 + b * s1 + c * s2;
+        for (let d = 0; d < n3; d++) out[at++] = data[from + d * s3]!;
+      }
+  return out;
+}
+
+/** File axis of each engine axis; undefined where both agree. */
+function engineOrder(kind: ParameterKind | undefined, rank: number): readonly number[] | undefined {
+  if (kind === 'conv' && rank === 4) return [2, 3, 1, 0];
+  if (kind === 'linear' && rank === 2) return [1, 0];
+  return undefined;
+}
+
+/** A tensor with a published name, allocated on demand and owned by its network. */
+export class NamedTensor {
+  readonly size: number;
+  #value: tf.Tensor | undefined;
+  readonly #order: readonly number[] | undefined;
+
+  constructor(
+    readonly name: string,
+    /** Shape in the published layout. */
+    readonly shape: readonly number[],
+    layoutKind?: ParameterKind,
+  ) {
+    this.size = product(shape);
+    this.#order = engineOrder(layoutKind, shape.length);
+  }
+
+  /** Shape of `value`, in the engine's layout. */
+  get engineShape(): number[] {
+    return this.#order ? this.#order.map((axis) => this.shape[axis]!) : [...this.shape];
+  }
+
+  get allocated(): boolean {
+    return this.#value !== undefined;
+  }
+
+  /** The tensor in the engine's layout. Do not dispose it. Throws `E_WEIGHTS_ABSENT` before values were given. */
+  get value(): tf.Tensor {
+    if (!this.#value)
+      throw new WeightsError('E_WEIGHTS_ABSENT', `${this.name} has no values yet`, {
+        help: 'call initialize(random) on the network or load weights into it first',
+      });
+    return this.#value;
+  }
+
+  /** Takes `value` (engine layout) over and disposes the former one. */
+  assign(value: tf.Tensor): void {
+    tf.util.assertShapesMatch(value.shape, this.engineShape, `${this.name}: `);
+    const former = this.#value;
+    this.#value = tf.keep(value);
+    if (former && former !== value) former.dispose();
+  }
+
+  /** Sets the values from the published layout. Throws `E_WEIGHTS_SHAPE` where the count differs. */
+  load(data: Float32Array, shape: readonly number[] = this.shape): void {
+    if (shape.length !== this.shape.length || shape.some((n, i) => n !== this.shape[i]) || data.length !== this.size)
+      throw new WeightsError('E_WEIGHTS_SHAPE', `${this.name}: expected shape [${this.shape.join(', ')}], found [${shape.join(', ')}]`, {
+        help: 'the file belongs to another architecture; check its configuration',
+      });
+    const values = this.#order ? permute(data, this.shape, this.#order) : data;
+    this.assign(tf.tensor(values, this.engineShape, 'float32'));
+  }
+
+  /** The values in the published layout. */
+  read(): Float32Array {
+    const data = this.value.dataSync() as Float32Array;
+    if (!this.#order) return Float32Array.from(data);
+    const inverse = this.#order.map((_, fileAxis) => this.#order!.indexOf(fileAxis));
+    return permute(data, this.engineShape, inverse);
+  }
+
+  dispose(): void {
+    this.#value?.dispose();
+    this.#value = undefined;
+  }
+}
+
+export interface ParameterOptions {
+  kind: ParameterKind;
+  role: ParameterRole;
+  block?: string;
+  level?: number;
+}
+
+/** A weight or a bias; trains unless a freeze policy says otherwise. */
+export class Parameter extends NamedTensor implements ParameterDescription {
+  readonly kind: ParameterKind;
+  readonly role: ParameterRole;
+  readonly block: string | undefined;
+  readonly level: number | undefined;
+  trainable = true;
+
+  constructor(name: string, shape: readonly number[], options: ParameterOptions) {
+    super(name, shape, options.kind);
+    this.kind = options.kind;
+    this.role = options.role;
+    this.block = options.block;
+    this.level = options.level;
+  }
+}
