@@ -1,0 +1,1 @@
+export { labelNames, shapes, shapesOptions, type ShapeName, type ShapesOptions } from './shapes.js';
