@@ -1,0 +1,3 @@
+export { installAutodiff } from './install.js';
+export { gradients, valueAndGradients, vectorJacobianProduct } from './gradients.js';
+export type { GradientOptions, ValueAndGradients } from './gradients.js';
