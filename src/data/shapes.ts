@@ -4,6 +4,7 @@
 import { z } from 'zod';
 import type { DataDescription, DataSource, ImageBatch } from '../core/contracts/data.js';
 import { ArgumentError } from '../core/errors.js';
+import { hash, mix } from './hash.js';
 import { parseOptions } from './options.js';
 
 /** The ten classes; a label is an index into this list. */
@@ -87,13 +88,6 @@ class Shapes implements DataSource {
   async close(): Promise<void> {}
 }
 
-/** The finaliser of MurmurHash3: a bijection of 32-bit integers. */
-function mix(x: number): number {
-  x = Math.imul(x ^ (x >>> 16), 0x85ebca6b);
-  x = Math.imul(x ^ (x >>> 13), 0xc2b2ae35);
-  return x ^ (x >>> 16);
-}
-
 /** Uniform numbers of one image: xoroshiro64** started at a state that is a bijection of the image's index, so that no two are equal. */
 class Draw {
   private readonly key0: number;
@@ -102,8 +96,8 @@ class Draw {
   private s1 = 0;
 
   constructor(seed: number, split: number) {
-    this.key0 = mix(mix(seed >>> 0) ^ Math.floor(seed / 2 ** 32) ^ 0x9e3779b9);
-    this.key1 = mix(this.key0 + 0x7f4a7c15 + split);
+    this.key0 = hash(seed, split, 0);
+    this.key1 = hash(seed, split, 1);
   }
 
   start(index: number): void {
