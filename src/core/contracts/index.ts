@@ -2,3 +2,4 @@ export type * from './data.js';
 export type * from './events.js';
 export type * from './parameter.js';
 export type * from './random.js';
+export type * from './training.js';

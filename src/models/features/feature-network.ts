@@ -1,0 +1,20 @@
+/**
+ * Frozen networks whose features a discriminator judges.
+ */
+import type * as tf from '@tensorflow/tfjs-core';
+import type { DiscriminatorInputs } from '../../core/contracts/training.js';
+
+export interface FeatureStage {
+  name: string;
+  /** Height and width of the feature map, in pixels of the map. */
+  resolution: number;
+  channels: number;
+}
+
+/** Images to feature maps, differentiable twice, with nothing to train. */
+export interface FeatureNetwork {
+  readonly name: string;
+  readonly stages: readonly FeatureStage[];
+  /** One map `[B, h, w, c]` a stage, for images `[B, H, W, C]` in [-1, 1]. */
+  features(images: tf.Tensor4D, inputs: DiscriminatorInputs): tf.Tensor4D[];
+}

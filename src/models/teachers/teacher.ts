@@ -1,0 +1,19 @@
+/**
+ * Teachers: pretrained diffusion networks, however they are stored.
+ */
+import type { Backbone, BackboneConfig } from '../backbones/backbone.js';
+
+/** A loaded teacher. The caller disposes `backbone`. */
+export interface Teacher {
+  /** For reports: a file name or a published name. */
+  name: string;
+  backbone: Backbone;
+}
+
+/** Knows where a teacher is and how to read it. */
+export interface TeacherLoader {
+  readonly name: string;
+  /** The architecture alone, without reading the values. */
+  describe(): Promise<BackboneConfig>;
+  load(): Promise<Teacher>;
+}
