@@ -7,15 +7,12 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { ArgumentError } from '../errors.js';
 import { installAutodiff } from './install.js';
-import { clearTape, engine, startRecording, stopRecording } from './tape.js';
+import { clearTape, engine, isZero, startRecording, stopRecording, type TapeNode } from './tape.js';
 
 export interface GradientOptions {
   /** Zeros, not an error, for an `x` that the result does not depend on. Default false. */
   allowUnused?: boolean;
 }
-
-/** What the differentiated function returns besides its loss: tensors or plain values, given back untouched. */
-export type WithLoss = { loss: tf.Tensor } & { [name: string]: tf.TensorContainer };
 
 export interface ValueAndGradients {
   /** The loss, a scalar. */
@@ -31,21 +28,23 @@ export interface ValueAndGradients {
  * through which it can itself be differentiated.
  */
 function pullBack(
-  f: () => { y: tf.Tensor; rest?: tf.TensorContainer },
+  f: () => { y: tf.Tensor; rest?: unknown },
   xs: readonly tf.Tensor[],
   cotangent: tf.Tensor | undefined,
   allowUnused: boolean,
-): { y: tf.Tensor; rest: tf.TensorContainer; gradients: tf.Tensor[] } {
+): { y: tf.Tensor; rest: unknown; gradients: tf.Tensor[] } {
   installAutodiff();
   const { state } = engine();
   const outermost = state.gradientDepth === 0;
+  // Not null although outermost: a gradient function, run while another tape is walked, differentiates on its own.
+  const interrupted = outermost ? state.activeTape : null;
   const first = outermost ? 0 : state.activeTape!.length;
 
   const compute = () => {
     const reached = startRecording(xs);
     let result: ReturnType<typeof f>;
     try {
-      result = tf.tidy(f as () => tf.TensorContainer) as unknown as ReturnType<typeof f>;
+      result = tf.tidy(f as () => tf.TensorContainer) as unknown as typeof result;
     } finally {
       stopRecording();
     }
@@ -74,7 +73,7 @@ function pullBack(
         const names = Object.keys(node.inputs).filter((name) => node.inputs[name] && reached.has(node.inputs[name]!.id));
         if (names.length > 0) {
           const dxs = gradientsOf(node, names, dys);
-          names.forEach((name, j) => accumulate(node.inputs[name]!.id, dxs[j]!));
+          for (const name in dxs) accumulate(node.inputs[name]!.id, dxs[name]!);
         }
         node.outputs.forEach(({ id }, j) => {
           if (!dys[j] || wanted.has(id)) return;
@@ -101,18 +100,21 @@ function pullBack(
       return gradient;
     });
     const value = xs.includes(y) ? tf.clone(y) : y;
-    return { y: value, rest: result.rest ?? null, gradients };
+    return { y: value, rest: result.rest, gradients };
   };
 
   try {
     return tf.tidy(compute as () => tf.TensorContainer) as unknown as ReturnType<typeof compute>;
   } finally {
-    if (outermost) clearTape();
+    if (outermost) {
+      clearTape();
+      state.activeTape = interrupted;
+    }
   }
 }
 
-/** The gradients of the inputs `names` of one recorded operation, each a tensor of its own. */
-function gradientsOf(node: import('./tape.js').TapeNode, names: string[], dys: (tf.Tensor | null)[]): tf.Tensor[] {
+/** The gradients of the inputs `names` of one recorded operation, each a tensor of its own; those known to be zero are left out. */
+function gradientsOf(node: TapeNode, names: string[], dys: (tf.Tensor | null)[]): Record<string, tf.Tensor> {
   const { kernelName, inputs, saved, gradient } = node;
   if (!gradient)
     throw new ArgumentError('E_VALUE', `gradients: operation ${kernelName} has no gradient`, {
@@ -121,9 +123,12 @@ function gradientsOf(node: import('./tape.js').TapeNode, names: string[], dys: (
   return tf.tidy(() => {
     const functions = gradient(dys);
     const given = new Set<tf.Tensor | null>([...dys, ...saved]);
-    return names.map((name) => {
+    const result: Record<string, tf.Tensor> = {};
+    for (const name of names) {
       const x = inputs[name]!;
-      const dx = functions[name]?.();
+      const make = functions[name];
+      if (make && isZero(make)) continue;
+      const dx = make?.();
       if (!dx)
         throw new ArgumentError('E_VALUE', `gradients: operation ${kernelName} has no gradient for its input '${name}'`, {
           help: 'write the computation so that this input is a constant',
@@ -137,8 +142,9 @@ function gradientsOf(node: import('./tape.js').TapeNode, names: string[], dys: (
       // A gradient function may hand back dy itself, or one tensor for two inputs: each entry must be disposable alone.
       const own = given.has(dx) || dx.kept ? tf.clone(dx) : dx;
       given.add(own);
-      return own;
-    });
+      result[name] = own;
+    }
+    return result;
   });
 }
 
@@ -174,7 +180,7 @@ export function valueAndGradients(
           `valueAndGradients: expected f to return a scalar or { loss: scalar, … }, got ${loss instanceof tf.Tensor ? `a tensor of shape [${loss.shape.join(', ')}]` : typeof loss}`,
           { help: 'reduce with tf.mean or tf.sum; for another shape there is vectorJacobianProduct' },
         );
-      return { y: loss, rest: aux as tf.TensorContainer };
+      return { y: loss, rest: aux };
     },
     xs,
     undefined,

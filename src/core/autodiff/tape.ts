@@ -33,6 +33,13 @@ export type GradientFunction = (
   inputs: Inputs,
 ) => Record<string, () => tf.Tensor>;
 
+const zero = Symbol('zero gradient');
+
+/** A gradient that is zero everywhere: skipped by `valueAndGradients`, made by stock TensorFlow.js. */
+export const zeroLike = (x: { shape: number[] }): (() => tf.Tensor) => Object.assign(() => tf.zeros(x.shape), { [zero]: true });
+
+export const isZero = (make: () => tf.Tensor): boolean => zero in make;
+
 /** The parts of the engine that its type declarations keep private. */
 interface Engine {
   state: {
@@ -143,8 +150,9 @@ export function repairTape(): void {
     const node: TapeNode = { id: target.state.nextTapeNodeId++, kernelName, inputs, outputs, saved };
     if (gradientFunction)
       node.gradient = (dys) => {
-        const known = dys.map((dy, i) => dy ?? tf.zeros(outputs[i]!.shape, outputs[i]!.dtype as 'float32'));
-        return gradientFunction(known.length > 1 ? known : known[0]!, saved, attrs, inputs);
+        const config = tf.getGradient(kernelName) as { acceptsMissing?: boolean } | undefined;
+        const known = config?.acceptsMissing ? (dys as tf.Tensor[]) : dys.map((dy, i) => dy ?? tf.zeros(outputs[i]!.shape, outputs[i]!.dtype as 'float32'));
+        return gradientFunction(known.length > 1 ? known : known[0]!, saved, attrs ?? {}, inputs);
       };
     record(node);
     for (const { original, copy } of madeCopies)
