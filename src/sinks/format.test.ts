@@ -1,0 +1,40 @@
+import { expect, it } from 'vitest';
+import { formatDuration, formatKimg, formatNumber, kimgInFileName } from './format.js';
+
+it.each([
+  [0, '0'],
+  [1, '1.000'],
+  [12.345, '12.35'],
+  [-0.012345, '-0.01235'],
+  [1234567, '1,234,567'],
+  [1234.5, '1,235'],
+  [0.00012345, '1.23e-4'],
+  [3e12, '3e12'],
+  [NaN, 'NaN'],
+  [Infinity, 'Infinity'],
+])('formatNumber(%d) is %s', (value, text) => expect(formatNumber(value)).toBe(text));
+
+it.each([
+  [0, '0'],
+  [64, '0.064'],
+  [12_800, '12.8'],
+  [5_000_000, '5,000'],
+])('formatKimg(%d) is %s', (images, text) => expect(formatKimg(images)).toBe(text));
+
+it.each([
+  [0.4, '0s'],
+  [59.6, '1m 00s'],
+  [725, '12m 05s'],
+  [11_220, '3h 07m'],
+  [187_200, '2d 04h'],
+  [NaN, '?'],
+  [Infinity, '?'],
+])('formatDuration(%d) is %s', (seconds, text) => expect(formatDuration(seconds)).toBe(text));
+
+it('kimgInFileName sorts as the numbers do', () => {
+  const names = [0, 64, 1000, 12_000, 12_800, 5_000_000].map((images) => `samples-${kimgInFileName(images)}.png`);
+  expect(names[0]).toBe('samples-000000.png');
+  expect(names[4]).toBe('samples-000012.8.png');
+  const keys = [0, 64, 1000, 12_000, 12_800, 5_000_000].map(kimgInFileName);
+  expect([...keys].sort()).toEqual(keys);
+});

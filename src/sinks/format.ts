@@ -1,0 +1,45 @@
+/**
+ * Numbers as people read them, in English notation whatever the machine's locale.
+ */
+
+/** `1,234`, `12.3`, `0.0123`, `4.56e-7`: about `digits` significant figures. */
+export function formatNumber(value: number, digits = 4): string {
+  if (!Number.isFinite(value)) return String(value);
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 1e-3 || size >= 1e9))
+    return value
+      .toExponential(digits - 2)
+      .replace(/\.?0+e/, 'e')
+      .replace('e+', 'e');
+  const decimals = size === 0 ? 0 : Math.max(0, digits - 1 - Math.floor(Math.log10(size)));
+  return withThousands(value.toFixed(decimals));
+}
+
+/** Thousands of images, the papers' unit: `5,000`, `12.8`, `0.064`. */
+export function formatKimg(images: number): string {
+  return withThousands(String(Math.round(images) / 1000));
+}
+
+/** `45s`, `12m 05s`, `3h 07m`, `2d 04h`. */
+export function formatDuration(seconds: number): string {
+  if (!Number.isFinite(seconds) || seconds < 0) return '?';
+  const total = Math.round(seconds);
+  const [days, hours, minutes] = [Math.floor(total / 86400), Math.floor(total / 3600) % 24, Math.floor(total / 60) % 60];
+  const two = (value: number) => String(value).padStart(2, '0');
+  if (days > 0) return `${days}d ${two(hours)}h`;
+  if (hours > 0) return `${hours}h ${two(minutes)}m`;
+  if (minutes > 0) return `${minutes}m ${two(total % 60)}s`;
+  return `${total}s`;
+}
+
+/** Thousands of images in file names, in an order that sorts: `000005`, `000012.8`. */
+export function kimgInFileName(images: number): string {
+  const [whole, fraction] = String(Math.round(images) / 1000).split('.');
+  return whole!.padStart(6, '0') + (fraction === undefined ? '' : `.${fraction}`);
+}
+
+function withThousands(digits: string): string {
+  const [whole, fraction] = digits.split('.');
+  const grouped = whole!.replace(/\B(?=(\d{3})+$)/g, ',');
+  return fraction === undefined ? grouped : `${grouped}.${fraction}`;
+}
