@@ -10,7 +10,7 @@ export function nonSaturating(): AdversarialLoss {
     name: 'non-saturating',
     relativistic: false,
     generator: (fake) => tf.softplus(tf.neg(fake)),
-    discriminator: (real, fake) => tf.add(tf.softplus(tf.neg(real)), tf.softplus(fake)),
+    discriminator: (real, fake) => tf.add<tf.Tensor2D>(tf.softplus(tf.neg(real)), tf.softplus(fake)),
   };
 }
 
@@ -20,7 +20,7 @@ export function hinge(): AdversarialLoss {
     name: 'hinge',
     relativistic: false,
     generator: (fake) => tf.neg(fake),
-    discriminator: (real, fake) => tf.add(tf.relu(tf.sub(1, real)), tf.relu(tf.add(1, fake))),
+    discriminator: (real, fake) => tf.add<tf.Tensor2D>(tf.relu(tf.sub(1, real)), tf.relu(tf.add(1, fake))),
   };
 }
 
@@ -32,7 +32,7 @@ export function relativistic(): AdversarialLoss {
   return {
     name: 'relativistic',
     relativistic: true,
-    generator: (fake, real) => tf.softplus(tf.sub(real!, fake)),
-    discriminator: (real, fake) => tf.softplus(tf.sub(fake, real)),
+    generator: (fake, real) => tf.softplus(tf.sub<tf.Tensor2D>(real!, fake)),
+    discriminator: (real, fake) => tf.softplus(tf.sub<tf.Tensor2D>(fake, real)),
   };
 }

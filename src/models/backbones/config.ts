@@ -21,25 +21,25 @@ const songUNet = z.strictObject({
   model_type: z.literal('SongUNet'),
   ...common,
   model_channels: positive.multipleOf(4).default(128),
-  channel_mult: z.array(positive).min(1).default([1, 2, 2, 2]),
+  channel_mult: z.array(positive).min(1).readonly().default([1, 2, 2, 2]),
   channel_mult_emb: positive.default(4),
   num_blocks: positive.default(4),
-  attn_resolutions: z.array(positive).default([16]),
+  attn_resolutions: z.array(positive).readonly().default([16]),
   embedding_type: z.enum(['positional', 'fourier']).default('positional'),
   channel_mult_noise: positive.default(1),
   encoder_type: z.enum(['standard', 'skip', 'residual']).default('standard'),
   decoder_type: z.enum(['standard', 'skip']).default('standard'),
-  resample_filter: z.array(z.number()).min(2).default([1, 1]),
+  resample_filter: z.array(z.number()).min(2).readonly().default([1, 1]),
 });
 
 const dhariwalUNet = z.strictObject({
   model_type: z.literal('DhariwalUNet'),
   ...common,
   model_channels: positive.multipleOf(4).default(192),
-  channel_mult: z.array(positive).min(1).default([1, 2, 3, 4]),
+  channel_mult: z.array(positive).min(1).readonly().default([1, 2, 3, 4]),
   channel_mult_emb: positive.default(4),
   num_blocks: positive.default(3),
-  attn_resolutions: z.array(positive).default([32, 16, 8]),
+  attn_resolutions: z.array(positive).readonly().default([32, 16, 8]),
 });
 
 /** The published constructor arguments, each with its published default. Unknown keys are errors. */

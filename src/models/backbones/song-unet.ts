@@ -224,7 +224,7 @@ export class SongUNet extends Module implements Backbone {
           last!.features = y = tf.add(y, step.layer.forward(aux));
           break;
         case 'auxResidual':
-          last!.features = y = aux = tf.mul(tf.add(y, step.layer.forward(aux)), Math.SQRT1_2);
+          last!.features = y = aux = tf.mul<tf.Tensor4D>(tf.add(y, step.layer.forward(aux)), Math.SQRT1_2);
           break;
       }
       // A stage is whole once the next step is no aux step of the same stage.

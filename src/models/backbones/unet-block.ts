@@ -134,7 +134,7 @@ export class UNetBlock extends Module {
     const scores = tf.matMul(tf.mul(q, 1 / Math.sqrt(width1)), k, false, true);
     const mixed = tf.matMul(tf.softmax(scores), v);
     const merged = heads === 1 ? mixed : tf.transpose(mixed, [0, 2, 1, 3]);
-    const projected = this.#proj!.forwardWithoutBias(tf.reshape(merged, [batch, height, width, outputs]));
+    const projected = this.#proj!.forwardWithoutBias(tf.reshape<tf.Rank.R4>(merged, [batch, height, width, outputs]));
     return this.#scaledSum(projected, x, [this.#proj]);
   }
 }

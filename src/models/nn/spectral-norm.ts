@@ -52,7 +52,7 @@ export class SpectralNormConv2d extends Module {
     return tf.tidy(() => {
       const { stride, pad } = this.#options;
       const weight = this.weight.value as tf.Tensor4D;
-      const y = tf.conv2d(x, tf.div(weight, this.#largestSingularValue(weight)), stride, pad);
+      const y = tf.conv2d(x, tf.div<tf.Tensor4D>(weight, this.#largestSingularValue(weight)), stride, pad);
       return this.bias ? tf.add(y, this.bias.value) : y;
     });
   }

@@ -1,6 +1,7 @@
 /**
  * Teachers: pretrained diffusion networks, however they are stored.
  */
+import type { InjectionToken } from 'tsyringe';
 import type { Backbone, BackboneConfig } from '../backbones/backbone.js';
 
 /** A loaded teacher. The caller disposes `backbone`. */
@@ -17,3 +18,6 @@ export interface TeacherLoader {
   describe(): Promise<BackboneConfig>;
   load(): Promise<Teacher>;
 }
+
+/** The run's teacher, loaded. */
+export const TEACHER: InjectionToken<Teacher> = Symbol.for('onestep/teacher');

@@ -1,0 +1,198 @@
+/**
+ * The distributional (GAN) objective of GDD: a generator is judged by whether its images as a whole look real.
+ *
+ * One iteration: the generator's update (made by the pipeline from `generatorLoss`), the discriminator's on fresh noise,
+ * then each regularizer's, every n-th time, as an update of its own (StyleGAN2's lazy regularisation).
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { z } from 'zod';
+import { valueAndGradients } from '../core/autodiff/index.js';
+import type { Optimizer } from '../core/contracts/optimizer.js';
+import type {
+  AdversarialLoss,
+  Checkpointable,
+  Discriminator,
+  GeneratorBatch,
+  Objective,
+  RealImages,
+  Regularizer,
+  Stage,
+  StepContext,
+} from '../core/contracts/training.js';
+import { accumulate } from '../core/accumulate.js';
+import {
+  ADVERSARIAL_LOSS,
+  describeProvided,
+  DISCRIMINATOR,
+  DISCRIMINATOR_OPTIMIZER,
+  GENERATE,
+  inject,
+  injectable,
+  part,
+  PART_OPTIONS,
+  provide,
+  REGULARIZERS,
+  type Part,
+  type Provided,
+} from '../core/container.js';
+import { Adam } from '../core/optimizer.js';
+import { nonSaturating } from './adversarial.js';
+import { r1 } from './regularizers.js';
+import { parseOptions } from '../core/options.js';
+import { networkState } from '../core/network-state.js';
+
+export const reductions = ['mean', 'sum'] as const;
+
+/**
+ * How one value per logit becomes a loss.
+ *
+ * - `mean`: over logits, images and feature networks
+ * - `sum`: the mean over logits, summed over images and feature networks, as the paper's reference code does
+ */
+export type Reduction = (typeof reductions)[number];
+
+/** Reduces `[B, N]` values, one tensor a feature network, to a scalar. */
+export function reduceLogits(values: readonly tf.Tensor2D[], reduction: Reduction): tf.Scalar {
+  const perNetwork = values.map((value) => (reduction === 'mean' ? tf.mean(value) : tf.sum(tf.mean(value, 1))));
+  const sum = perNetwork.reduce((a, b) => tf.add(a, b));
+  return (reduction === 'mean' ? tf.div(sum, values.length) : sum) as tf.Scalar;
+}
+
+const objectiveOptions = z.strictObject({
+  reduction: z.enum(reductions).default('mean'),
+});
+
+export interface DistributionalOptions extends z.input<typeof objectiveOptions> {
+  discriminator: Provided<Discriminator>;
+  /** Default: `nonSaturating()`. */
+  adversarial?: Provided<AdversarialLoss>;
+  /** Default: `[r1()]`. */
+  regularizers?: readonly Regularizer[];
+  /** Trains the discriminator. Default: Adam with learning rate 1e-4 and the paper's betas. */
+  optimizer?: Provided<Optimizer>;
+}
+
+/** The GAN objective as a part; each of its own parts can be replaced behind its token. */
+export function distributional(options: DistributionalOptions): Part<Objective> {
+  const { discriminator, adversarial = nonSaturating(), regularizers = [r1()], optimizer = new Adam({ learningRate: 1e-4 }), ...own } = options;
+  const resolved = parseOptions(objectiveOptions, own, 'distributional');
+  const description = {
+    ...resolved,
+    discriminator: describeProvided(discriminator),
+    adversarial: describeProvided(adversarial),
+    regularizers: regularizers.map(describeProvided),
+    optimizer: describeProvided(optimizer),
+  };
+  const base = part('distributional', Distributional, resolved, (container) => {
+    provide(container, DISCRIMINATOR, discriminator);
+    provide(container, ADVERSARIAL_LOSS, adversarial);
+    container.registerInstance(REGULARIZERS, regularizers);
+    provide(container, DISCRIMINATOR_OPTIMIZER, optimizer);
+  });
+  return { ...base, description: { part: 'distributional', options: description } };
+}
+
+/** The GAN objective over any discriminator, adversarial loss and regularizers. */
+@injectable()
+export class Distributional implements Objective {
+  readonly name: string;
+  readonly stages: readonly Stage[];
+  readonly checkpoint: Readonly<Record<string, Checkpointable>>;
+  readonly #reduction: Reduction;
+
+  constructor(
+    @inject(DISCRIMINATOR) readonly discriminator: Discriminator,
+    @inject(ADVERSARIAL_LOSS) readonly adversarial: AdversarialLoss,
+    @inject(REGULARIZERS) readonly regularizers: readonly Regularizer[],
+    @inject(DISCRIMINATOR_OPTIMIZER) readonly optimizer: Optimizer,
+    @inject(GENERATE) readonly generate: (classLabels: tf.Tensor2D | undefined, batch: number) => tf.Tensor4D,
+    @inject(PART_OPTIONS) options: z.output<typeof objectiveOptions>,
+  ) {
+    this.#reduction = options.reduction;
+    this.name = `${adversarial.name} over ${discriminator.name}`;
+    optimizer.bind(discriminator.parameters());
+    this.checkpoint = { discriminator: networkState(discriminator), 'discriminator-optimizer': optimizer };
+    this.stages = [
+      { name: 'discriminator', every: 1, run: (step) => this.#discriminatorStep(step) },
+      ...regularizers.map((regularizer) => ({
+        name: regularizer.name,
+        every: regularizer.every,
+        run: (step: StepContext) => this.#regularizerStep(regularizer, step),
+      })),
+    ];
+  }
+
+  get parameterCount(): number {
+    return this.discriminator.parameters().reduce((sum, { size }) => sum + size, 0);
+  }
+
+  generatorLoss({ fake, classLabels, real, random }: GeneratorBatch): tf.Scalar {
+    const { discriminator, adversarial } = this;
+    return tf.tidy(() => {
+      const fakeLogits = discriminator.logits(fake, { classLabels, random });
+      const realLogits = adversarial.relativistic ? discriminator.logits(real.images(), { classLabels: real.classLabels(), random }) : undefined;
+      return reduceLogits(
+        fakeLogits.map((logits, network) => adversarial.generator(logits, realLogits?.[network])),
+        this.#reduction,
+      );
+    });
+  }
+
+  #discriminatorStep({ microBatches, random }: StepContext): Record<string, number> {
+    const { discriminator, adversarial, generate } = this;
+    let realSign = 0;
+    const loss = this.#update('discriminator', microBatches, (real) => {
+      const images = real.images();
+      const classLabels = real.classLabels();
+      const fake = generate(classLabels, images.shape[0]);
+      return () => {
+        const fakeLogits = discriminator.logits(fake, { classLabels, random });
+        const realLogits = discriminator.logits(images, { classLabels, random });
+        const losses = realLogits.map((logits, network) => adversarial.discriminator(logits, fakeLogits[network]!));
+        realSign += meanSign(realLogits) / microBatches.length;
+        return reduceLogits(losses, this.#reduction);
+      };
+    });
+    return { discriminator: loss, realSign };
+  }
+
+  #regularizerStep({ name, every, on, penalty }: Regularizer, { microBatches, random }: StepContext): Record<string, number> {
+    const { discriminator, generate } = this;
+    const loss = this.#update(name, microBatches, (real) => {
+      const classLabels = real.classLabels();
+      const images = real.images();
+      const judged = on === 'real' ? images : generate(classLabels, images.shape[0]);
+      const logits = (x: tf.Tensor4D) => discriminator.logits(x, { classLabels, random });
+      return () => tf.mul(penalty(judged, logits), every) as tf.Scalar;
+    });
+    return { [name]: loss / every };
+  }
+
+  /** One update of the discriminator by the mean of a loss over the micro-batches; returns that mean. */
+  #update(stage: string, microBatches: readonly RealImages[], prepare: (real: RealImages) => () => tf.Scalar): number {
+    const { optimizer } = this;
+    return tf.tidy(() => {
+      const weights = optimizer.parameters.map(({ value }) => value);
+      const { value, gradients } = accumulate(microBatches, (real) => {
+        const loss = prepare(real);
+        return valueAndGradients(loss, weights, { allowUnused: true });
+      });
+      optimizer.step(gradients, { stage });
+      return value;
+    });
+  }
+
+  dispose(): void {
+    this.optimizer.dispose();
+    this.discriminator.dispose();
+  }
+}
+
+/** E[sign(D(real))], the overfitting measure of ADA (Karras et al. 2020); read after the step, outside the tape. */
+function meanSign(logits: readonly tf.Tensor2D[]): number {
+  const signs = logits.map((part) => {
+    const values = part.dataSync<'float32'>();
+    return values.reduce((sum, value) => sum + Math.sign(value), 0) / values.length;
+  });
+  return signs.reduce((a, b) => a + b, 0) / signs.length;
+}

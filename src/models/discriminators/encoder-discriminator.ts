@@ -1,0 +1,44 @@
+/**
+ * A discriminator over the teacher's own frozen encoder at chosen noise levels: needs no weights but the teacher's.
+ */
+import { z } from 'zod';
+import { inject, injectable, part, PART_OPTIONS, RANDOM, type Part } from '../../core/container.js';
+import type { Discriminator } from '../../core/contracts/training.js';
+import type { RandomSource } from '../../core/contracts/random.js';
+import { parseOptions } from '../../core/options.js';
+import { TeacherEncoder } from '../features/teacher-encoder.js';
+import { TEACHER, type Teacher } from '../teachers/teacher.js';
+import { FeatureDiscriminator } from './feature-discriminator.js';
+
+const schema = z.strictObject({
+  /** Noise levels at which the teacher looks at the images; each has heads of its own. */
+  sigmas: z.array(z.number().positive()).min(1).default([0.1, 0.5, 2]),
+  /** Encoder stages by name; undefined: the last block of each resolution. */
+  stages: z.array(z.string()).min(1).optional(),
+  /** Size at which the heads' last convolution stands. */
+  end: z.number().int().min(1).default(4),
+  /** Channels of the heads after each halving; undefined: those of the stage. */
+  width: z.number().int().positive().optional(),
+});
+
+export type EncoderDiscriminatorOptions = z.input<typeof schema>;
+
+/** The embedded default discriminator, as a part. Throws `E_CONFIG` for wrong options. */
+export function encoderDiscriminator(options: EncoderDiscriminatorOptions = {}): Part<Discriminator> {
+  return part('encoderDiscriminator', EncoderDiscriminator, parseOptions(schema, options, 'encoderDiscriminator'));
+}
+
+@injectable()
+export class EncoderDiscriminator extends FeatureDiscriminator {
+  constructor(
+    @inject(TEACHER) teacher: Teacher,
+    @inject(RANDOM) random: RandomSource,
+    @inject(PART_OPTIONS) { sigmas, stages, ...heads }: z.output<typeof schema>,
+  ) {
+    super(
+      sigmas.map((sigma) => new TeacherEncoder(teacher.backbone, { sigma, stages })),
+      heads,
+    );
+    this.initialize(random);
+  }
+}
