@@ -8,3 +8,4 @@ export type { GroupNormOptions } from './group-norm.js';
 export { leakyRelu } from './leaky-relu.js';
 export { silu } from './silu.js';
 export { zeroLike } from './tape.js';
+export { stopGradient } from './stop-gradient.js';

@@ -8,17 +8,21 @@ interface Attribute {
 }
 
 interface TensorflowBackend {
-  binding: { TF_ATTR_TYPE: number; TF_ATTR_FLOAT: number; TF_ATTR_INT: number; TF_ATTR_BOOL: number; TF_ATTR_STRING: number; TF_FLOAT: number; TF_INT32: number };
+  binding: Record<'TF_ATTR_TYPE' | 'TF_ATTR_FLOAT' | 'TF_ATTR_INT' | 'TF_ATTR_STRING' | 'TF_FLOAT', number>;
   executeSingleOutput(name: string, attributes: Attribute[], inputs: tf.Tensor[]): tf.Tensor;
 }
 
-/** One output of the float32 operation `name`; `floats` are its further attributes. */
-export function executeTensorflow(name: string, inputs: tf.Tensor[], floats: Record<string, number> = {}): tf.Tensor {
+/**
+ * The output of the float32 operation `name`. Its attributes besides the type: a list is one of integers, a string
+ * a string, a number a float.
+ */
+export function executeTensorflow(name: string, inputs: tf.Tensor[], attributes: Record<string, number | string | number[]> = {}): tf.Tensor {
   const backend = tf.backend() as unknown as TensorflowBackend;
-  const { TF_ATTR_TYPE, TF_ATTR_FLOAT, TF_FLOAT } = backend.binding;
-  return backend.executeSingleOutput(
-    name,
-    [{ name: 'T', type: TF_ATTR_TYPE, value: TF_FLOAT }, ...Object.entries(floats).map(([key, value]) => ({ name: key, type: TF_ATTR_FLOAT, value }))],
-    inputs,
-  );
+  const { TF_ATTR_TYPE, TF_ATTR_FLOAT, TF_ATTR_INT, TF_ATTR_STRING, TF_FLOAT } = backend.binding;
+  const typed = Object.entries(attributes).map(([key, value]) => ({
+    name: key,
+    type: Array.isArray(value) ? TF_ATTR_INT : typeof value === 'string' ? TF_ATTR_STRING : TF_ATTR_FLOAT,
+    value,
+  }));
+  return backend.executeSingleOutput(name, [{ name: 'T', type: TF_ATTR_TYPE, value: TF_FLOAT }, ...typed], inputs);
 }

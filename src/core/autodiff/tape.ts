@@ -81,6 +81,18 @@ const dependsOn = (reached: Set<number>, inputs: Inputs) => {
   return false;
 };
 
+/**
+ * Puts a stand-in where a saved input is used by no wanted gradient, so that it is not kept in memory: a convolution
+ * with a frozen filter saves the filter only. Positions stay.
+ */
+function trim(config: { inputsToSave?: string[]; needs?: Record<string, readonly string[]> } | undefined, inputs: Inputs, saved: tf.Tensor[]): tf.Tensor[] {
+  if (!config?.needs || watchers.length < engine().state.gradientDepth) return saved;
+  const wanted = Object.keys(inputs).filter((name) => inputs[name] && watchers.some((reached) => reached.has(inputs[name]!.id)));
+  const needed = new Set(wanted.flatMap((name) => config.needs![name] ?? []));
+  const standIn = config.inputsToSave!.map((name, i) => (needed.has(name) ? saved[i] : undefined)).find((tensor) => tensor);
+  return standIn ? saved.map((tensor, i) => (tensor && i < config.inputsToSave!.length && !needed.has(config.inputsToSave![i]!) ? standIn : tensor)) : saved;
+}
+
 /** False where nobody will ask for a gradient through an operation on `inputs`. */
 function isWatched(inputs: Inputs): boolean {
   if (watchers.length < engine().state.gradientDepth) return true; // a stock gradient call is open: it may ask for anything
@@ -136,7 +148,7 @@ export function repairTape(): void {
     if (!isWatched(inputs)) return [];
     const config = tf.getGradient(kernelName);
     if (config?.saveAllInputs && !Array.isArray(inputs)) return Object.values(inputs) as tf.Tensor[];
-    return tensorsForGradient(kernelName, inputs, outputs).filter((tensor) => tensor != null);
+    return trim(config, inputs, tensorsForGradient(kernelName, inputs, outputs)).filter((tensor) => tensor != null);
   };
 
   target.addTapeNode = (kernelName, inputs, outputs, gradientsFunc, saved, attrs) => {
