@@ -77,7 +77,9 @@ export function startScript(file: string, args: readonly string[], options: { cw
   const said = { stdout: '', stderr: '' };
   child.stdout.setEncoding('utf8').on('data', (text: string) => (said.stdout += text));
   child.stderr.setEncoding('utf8').on('data', (text: string) => (said.stderr += text));
-  const ended = new Promise<Ended>((resolve) => child.on('close', (code) => resolve({ code, ...said, seconds: (performance.now() - start) / 1000 })));
+  const ended = new Promise<Ended>((resolve) =>
+    child.on('close', (code) => resolve({ code, ...said, seconds: (performance.now() - start) / 1000 })),
+  );
   /** Resolves when the text has been printed. */
   const says = (text: string) =>
     new Promise<void>((resolve, reject) => {
@@ -101,7 +103,11 @@ export class FakeProject {
     mkdirSync(this.#bin);
     this.installBinding();
     if (python !== undefined) execFileSync(python, ['-c', WHEEL, join(this.root, 'tensorflow_cpu-0-py3-none-any.whl')]);
-    this.tool('c++', 'for word; do [ "$previous" = -o ] && out="$word"; previous="$word"; done', `[ "$1" = --version ] || { echo compile >> "${this.#log}"; printf '${ADDON}' > "$out"; }`);
+    this.tool(
+      'c++',
+      'for word; do [ "$previous" = -o ] && out="$word"; previous="$word"; done',
+      `[ "$1" = --version ] || { echo compile >> "${this.#log}"; printf '${ADDON}' > "$out"; }`,
+    );
     this.pip(`/bin/cp "${this.root}"/*.whl "$out"`);
   }
 
@@ -147,6 +153,11 @@ export class FakeProject {
 
   onestep(...args: string[]): Promise<Ended> {
     return this.start(...args).ended;
+  }
+
+  /** As {@link onestep}, with more environment. */
+  onestepWith(env: NodeJS.ProcessEnv, ...args: string[]): Promise<Ended> {
+    return startScript(CLI, args, { cwd: this.root, env: { ...this.env, ...env } }).ended;
   }
 
   /** How often pip downloaded and the compiler compiled. */

@@ -1,4 +1,16 @@
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -18,7 +30,9 @@ describe.skipIf(reason !== '')('onestep setup', { concurrent: false }, () => {
 
   it('builds once, and after npm ci puts back what the cache holds', async () => {
     const first = await project.onestep('setup');
-    expect(first.stdout).toMatch(/downloading tensorflow-cpu .*\n.*downloaded.*\nunpacking.*\nunpacked.*\ncompiling.*\ncompiled.*\nTensorFlow 2\.99\.0 works/);
+    expect(first.stdout).toMatch(
+      /downloading tensorflow-cpu .*\n.*downloaded.*\nunpacking.*\nunpacked.*\ncompiling.*\ncompiled.*\nTensorFlow 2\.99\.0 works/,
+    );
     expect(first.code).toBe(0);
     expect(existsSync(join(library(), 'include/tensorflow/c/c_api.h'))).toBe(true);
     expect(existsSync(join(library(), 'python'))).toBe(false);
@@ -39,7 +53,9 @@ describe.skipIf(reason !== '')('onestep setup', { concurrent: false }, () => {
     project.removeTool('python3');
     project.removeTool('c++');
     const optional = await project.onestep('setup');
-    expect(optional.stdout).toMatch(/^TensorFlow cannot be set up: no python3 \(install .*\); no C\+\+ compiler \(install .*\)\. The engine will be wasm.*\n$/);
+    expect(optional.stdout).toMatch(
+      /^TensorFlow cannot be set up: no python3 \(install .*\); no C\+\+ compiler \(install .*\)\. The engine will be wasm.*\n$/,
+    );
     expect(optional.code).toBe(0);
     const required = await project.onestep('setup', '--require');
     expect(required.stdout).toBe(optional.stdout);
@@ -62,7 +78,12 @@ describe.skipIf(reason !== '')('onestep setup', { concurrent: false }, () => {
   });
 
   it('says what the compiler said, and keeps the library', async () => {
-    project.tool('c++', '[ "$1" = --version ] && echo c++ 99 && exit', 'echo "tfjs_backend.cc:1: fatal error: no such thing" >&2', 'exit 1');
+    project.tool(
+      'c++',
+      '[ "$1" = --version ] && echo c++ 99 && exit',
+      'echo "tfjs_backend.cc:1: fatal error: no such thing" >&2',
+      'exit 1',
+    );
     expect((await project.onestep('setup')).stdout).toContain('cannot compile the binding: tfjs_backend.cc:1: fatal error: no such thing');
     expect(existsSync(join(library(), 'whole.json'))).toBe(true);
   });
@@ -158,11 +179,23 @@ describe.skipIf(reason !== '')('onestep setup', { concurrent: false }, () => {
     expect(project.work).toEqual({ downloads: 1, compilations: 1 });
   });
 
-  it('says how to install the binding package where it is absent, and leaves it alone where another engine is named', async () => {
-    const { ended } = project.start('setup', '--help');
-    expect((await ended).stdout).toContain('--require');
-    project.tool('python3', 'exit 1');
-    writeFileSync(project.cache, 'a file in the place of the cache');
-    expect((await project.onestep('setup')).stdout).toMatch(/the cache directory cannot be written: .*\(name another one in ONESTEP_CACHE\)/);
+  it('does not build again and again for a processor that is too old', async () => {
+    writeFileSync(join(project.binding, 'index.js'), `process.kill(process.pid, 'SIGILL')`);
+    expect((await project.onestep('setup')).stdout).toContain('this processor lacks instructions');
+    expect((await project.onestep('setup')).stdout).toContain('this processor lacks instructions');
+    expect(project.work).toEqual({ downloads: 1, compilations: 1 });
+  });
+
+  it('says so where the cache cannot be written', async () => {
+    writeFileSync(project.cache, 'a file in the place of the directory');
+    expect((await project.onestep('setup')).stdout).toMatch(
+      /the cache directory cannot be written: .*\(name another one in ONESTEP_CACHE\)/,
+    );
+  });
+
+  it('leaves TensorFlow alone where another engine is named', async () => {
+    const { code, stdout } = await project.onestepWith({ ONESTEP_ENGINE: 'wasm' }, 'setup');
+    expect([code, stdout]).toEqual([0, 'ONESTEP_ENGINE is wasm: TensorFlow is not set up\n']);
+    expect(project.work).toEqual({ downloads: 0, compilations: 0 });
   });
 });

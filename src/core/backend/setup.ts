@@ -115,20 +115,19 @@ async function make(binding: BindingPackage, cache: string, work: Work, end: End
   const store = new LibraryStore(cache, library);
   const addon = join(cache, 'binding', addonKey(binding, library), 'tfjs_binding.node');
   const built = await prepare(binding, store, addon, work);
-  let probe = await putIn(binding, store, addon, work);
-  if (!probe.works && !built.everything) {
-    // Something kept is broken: find out which, so that 274 MB are downloaded only where they must be.
-    work.say(`what the cache holds does not work: ${probe.problem}`);
-    if (!built.library && !(await store.verify())) rmSync(store.directory, { recursive: true, force: true });
-    rmSync(addon, { force: true });
-    await prepare(binding, store, addon, work);
-    probe = await putIn(binding, store, addon, work);
-    return probe.works
-      ? end('built', probe.version)
-      : end('none', undefined, [...problems, `the binding that was built does not load: ${probe.problem}`]);
-  }
-  if (!probe.works) return end('none', undefined, [...problems, `the binding that was built does not load: ${probe.problem}`]);
-  return end(built.library || built.addon ? 'built' : 'cache', probe.version);
+  const first = await putIn(binding, store, addon, work);
+  if (first.works) return end(built.library || built.addon ? 'built' : 'cache', first.version);
+  const failed = (trial: Trial) => end('none', undefined, [...problems, `the binding that was built does not load: ${trial.problem}`]);
+  // Nothing that could be made anew helps against a processor that is too old.
+  if ((built.library && built.addon) || /SIGILL/.test(first.problem ?? '')) return failed(first);
+
+  // Something kept is broken: find out which, so that the library is downloaded only where it must be.
+  work.say(`what the cache holds does not work: ${first.problem}`);
+  if (!built.library && !(await store.verify())) rmSync(store.directory, { recursive: true, force: true });
+  rmSync(addon, { force: true });
+  await prepare(binding, store, addon, work);
+  const second = await putIn(binding, store, addon, work);
+  return second.works ? end('built', second.version) : failed(second);
 }
 
 /** Makes what the cache lacks. Names everything that is missing at once. */
@@ -159,7 +158,7 @@ async function prepare(binding: BindingPackage, store: LibraryStore, addon: stri
 
   if (lacks.library) await store.fetch(python, work.say, work.signal);
   if (lacks.addon) await compileBinding(binding, store, addon, compiler, headers, work);
-  return { ...lacks, everything: lacks.library && lacks.addon };
+  return lacks;
 }
 
 async function compileBinding(
