@@ -106,6 +106,25 @@ export class FlatParameters {
     return out;
   }
 
+  /** `read` of one parameter; undefined where the name is not among them. */
+  readOne(name: string, flats: readonly tf.Tensor1D[]): Float32Array | undefined {
+    for (const [i, { parameters }] of this.buckets.entries()) {
+      let offset = 0;
+      for (const parameter of parameters) {
+        if (parameter.name === name) {
+          const value = tf.tidy(() => tf.reshape(tf.slice1d(flats[i]!, offset, parameter.size), parameter.engineShape));
+          return through(
+            parameter,
+            () => parameter.assign(value),
+            () => parameter.read(),
+          );
+        }
+        offset += parameter.size;
+      }
+    }
+    return undefined;
+  }
+
   /** The inverse of `read`: one kept tensor per bucket. Call `check` first. */
   write(values: ReadonlyMap<string, Float32Array>): tf.Tensor1D[] {
     return this.buckets.map((bucket) => {
