@@ -18,6 +18,8 @@ it.each([
   [0, '0'],
   [64, '0.064'],
   [12_800, '12.8'],
+  [500_032, '500'],
+  [460_850, '460.9'],
   [5_000_000, '5,000'],
 ])('formatKimg(%d) is %s', (images, text) => expect(formatKimg(images)).toBe(text));
 
@@ -27,6 +29,7 @@ it.each([
   [725, '12m 05s'],
   [11_220, '3h 07m'],
   [187_200, '2d 04h'],
+  [-0.3, '0s'],
   [NaN, '?'],
   [Infinity, '?'],
 ])('formatDuration(%d) is %s', (seconds, text) => expect(formatDuration(seconds)).toBe(text));

@@ -15,15 +15,16 @@ export function formatNumber(value: number, digits = 4): string {
   return withThousands(value.toFixed(decimals));
 }
 
-/** Thousands of images, the papers' unit: `5,000`, `12.8`, `0.064`. */
+/** Thousands of images, the papers' unit: `5,000`, `12.8`, `0.064`; to a tenth from 100 kimg on, to one image below 10. */
 export function formatKimg(images: number): string {
-  return withThousands(String(Math.round(images) / 1000));
+  const kimg = images / 1000;
+  return withThousands(String(Number(kimg.toFixed(kimg >= 100 ? 1 : kimg >= 10 ? 2 : 3))));
 }
 
 /** `45s`, `12m 05s`, `3h 07m`, `2d 04h`. */
 export function formatDuration(seconds: number): string {
-  if (!Number.isFinite(seconds) || seconds < 0) return '?';
-  const total = Math.round(seconds);
+  if (!Number.isFinite(seconds)) return '?';
+  const total = Math.max(0, Math.round(seconds));
   const [days, hours, minutes] = [Math.floor(total / 86400), Math.floor(total / 3600) % 24, Math.floor(total / 60) % 60];
   const two = (value: number) => String(value).padStart(2, '0');
   if (days > 0) return `${days}d ${two(hours)}h`;

@@ -1,0 +1,11 @@
+export { charts, runCharts, type NamedChart } from './charts.js';
+export { consoleProgress, type ConsoleProgressOptions, type ConsoleStream } from './console-progress.js';
+export { htmlReport, type HtmlReportOptions } from './html-report.js';
+export { imageGrid, type ImageGridOptions, type Picture } from './image-grid.js';
+export { jsonlLog, readEvents, type LoggedEvent } from './jsonl-log.js';
+export { lineChart, type ChartSeries, type LineChartOptions } from './line-chart.js';
+export { encodePng } from './png.js';
+export { renderReport, type Report } from './render-report.js';
+export { RunHistory, type Note } from './run-history.js';
+export { sampleImages, samplesFileName } from './sample-images.js';
+export { Series, smooth, type Point } from './series.js';
