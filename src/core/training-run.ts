@@ -4,7 +4,7 @@
  * It knows nothing of diffusion: a setup brings the stages, the data and what a checkpoint holds. RxJS has no
  * back-pressure, so a batch is asked for when the iteration before it has ended.
  */
-import { concatMap, defer, EMPTY, from, lastValueFrom, Observable, ReplaySubject, Subject, takeUntil, takeWhile } from 'rxjs';
+import { concatMap, defer, from, lastValueFrom, Observable, ReplaySubject, Subject, takeUntil, takeWhile } from 'rxjs';
 import type { RunEvent, Sink } from './contracts/events.js';
 import type { Checkpointable, CheckpointPart, RealImages, Stage } from './contracts/training.js';
 import type { RandomSource } from './contracts/random.js';
@@ -62,7 +62,7 @@ export interface TrainingSetup<Batch extends CursorBatch, Result> {
   checkpoint: Readonly<Record<string, Checkpointable>>;
   /** Writes a snapshot and returns its path. */
   snapshot?(kimg: number): Promise<string>;
-  samples?(): { batch: Uint8Array; shape: readonly [number, number, number, number] };
+  samples?(): Promise<{ batch: Uint8Array; shape: readonly [number, number, number, number] }>;
   evaluate?(): Promise<Record<string, number>>;
   /** The result of a run that has seen all images, or was stopped. */
   finish(reason: 'completed' | 'stopped'): Promise<Result> | Result;
@@ -85,14 +85,13 @@ export interface TrainingRun<Result> {
 
 type EventBody = RunEvent extends infer E ? (E extends RunEvent ? Omit<E, 'time' | 'step' | 'images'> : never) : never;
 
-/** Starts a run at once. `build` allocates; `store` was opened by the caller and is released here. */
+/** Starts a run at once. `openStore` locks the run's directory, released at the end; `build` allocates. */
 export function startTrainingRun<Batch extends CursorBatch, Result>(
   options: RunOptions,
-  store: RunStore | undefined,
-  build: () => Promise<TrainingSetup<Batch, Result>>,
+  openStore: () => Promise<RunStore | undefined>,
+  build: (store: RunStore | undefined) => Promise<TrainingSetup<Batch, Result>>,
 ): TrainingRun<Result> {
-  const run = new Run<Batch, Result>(options, store, build);
-  return run;
+  return new Run<Batch, Result>(options, openStore, build);
 }
 
 class Run<Batch extends CursorBatch, Result> implements TrainingRun<Result> {
@@ -108,17 +107,17 @@ class Run<Batch extends CursorBatch, Result> implements TrainingRun<Result> {
   #startedAt = performance.now();
   #report = { time: 0, images: 0, waited: 0, losses: new Map<string, number>() };
   #lastCheckpoint = -1;
+  #store: RunStore | undefined;
 
   constructor(
     readonly options: RunOptions,
-    readonly store: RunStore | undefined,
-    build: () => Promise<TrainingSetup<Batch, Result>>,
+    openStore: () => Promise<RunStore | undefined>,
+    build: (store: RunStore | undefined) => Promise<TrainingSetup<Batch, Result>>,
   ) {
-    const sinks = options.sinks.map((sink) => this.#attach(sink));
     const onAbort = () => void this.stop();
     options.signal?.addEventListener('abort', onAbort, { once: true });
     if (options.signal?.aborted) this.#stopRequested = true;
-    this.completed = this.#run(build, sinks).finally(() => options.signal?.removeEventListener('abort', onAbort));
+    this.completed = this.#run(openStore, build).finally(() => options.signal?.removeEventListener('abort', onAbort));
     // A caller that only listens to events$ must not crash the process.
     this.completed.catch(() => undefined);
   }
@@ -148,10 +147,16 @@ class Run<Batch extends CursorBatch, Result> implements TrainingRun<Result> {
     this.#emit({ kind: 'continued' });
   }
 
-  async #run(build: () => Promise<TrainingSetup<Batch, Result>>, sinks: Promise<void>[]): Promise<Result> {
+  async #run(
+    openStore: () => Promise<RunStore | undefined>,
+    build: (store: RunStore | undefined) => Promise<TrainingSetup<Batch, Result>>,
+  ): Promise<Result> {
     let setup: TrainingSetup<Batch, Result> | undefined;
+    let sinks: Promise<void>[] = [];
     try {
-      setup = await build();
+      this.#store = await openStore();
+      sinks = this.options.sinks.map((sink) => this.#attach(sink));
+      setup = await build(this.#store);
       const cursor = await this.#restore(setup);
       await this.#train(setup, cursor);
       const reason = this.#stopRequested && this.#images < this.options.totalImages ? 'stopped' : 'completed';
@@ -170,18 +175,18 @@ class Run<Batch extends CursorBatch, Result> implements TrainingRun<Result> {
       throw error;
     } finally {
       await setup?.dispose();
-      await this.store?.release();
+      await this.#store?.release();
     }
   }
 
   /** Hands the newest checkpoint out; returns the cursor of the data stream. */
   async #restore(setup: TrainingSetup<Batch, Result>): Promise<number> {
-    const parts = await this.store?.loadCheckpoint();
+    const parts = await this.#store?.loadCheckpoint();
     let cursor = 0;
     if (parts) {
       const missing = ['run', ...Object.keys(setup.checkpoint)].filter((name) => !parts[name]);
       if (missing.length > 0)
-        throw new RunError('E_RUN_CHECKPOINT', `the checkpoint in ${this.store!.path} lacks the part${missing.length > 1 ? 's' : ''} ${missing.join(', ')}`, {
+        throw new RunError('E_RUN_CHECKPOINT', `the checkpoint in ${this.#store!.path} lacks the part${missing.length > 1 ? 's' : ''} ${missing.join(', ')}`, {
           help: 'it was made by another configuration; use another run directory',
         });
       for (const [name, part] of Object.entries(setup.checkpoint)) part.restoreState(parts[name]!);
@@ -195,14 +200,14 @@ class Run<Batch extends CursorBatch, Result> implements TrainingRun<Result> {
     this.#cursor = cursor;
     this.#emit({
       kind: 'started',
-      runDir: this.store?.path,
+      runDir: this.#store?.path,
       backend: this.options.backend,
       totalImages: this.options.totalImages,
       batchSize: this.options.batchSize,
       resumed: parts !== undefined,
       parameters: setup.parameters,
     });
-    if (!parts) this.#emitSamples(setup);
+    if (!parts) await this.#emitSamples(setup);
     return cursor;
   }
 
@@ -241,7 +246,6 @@ class Run<Batch extends CursorBatch, Result> implements TrainingRun<Result> {
     // A stop while data is awaited ends at once; one during an iteration lets it finish.
     const stop$ = this.#stopped$.pipe(concatMap(() => from(this.#inFlight.catch(() => undefined))));
     await lastValueFrom(iterations$.pipe(takeUntil(stop$)), { defaultValue: false });
-    void EMPTY;
   }
 
   async #iteration(setup: TrainingSetup<Batch, Result>, batch: Batch): Promise<void> {
@@ -266,7 +270,7 @@ class Run<Batch extends CursorBatch, Result> implements TrainingRun<Result> {
 
     const due = (kimg: number) => kimg > 0 && Math.floor(this.#images / (kimg * 1000)) > Math.floor(before / (kimg * 1000));
     if (this.#images >= totalImages) return;
-    if (due(intervals.samples)) this.#emitSamples(setup);
+    if (due(intervals.samples)) await this.#emitSamples(setup);
     if (due(intervals.evaluation)) await this.#evaluate(setup);
     if (due(intervals.snapshot)) await this.#snapshot(setup);
     if (due(intervals.checkpoint)) await this.#checkpoint(setup);
@@ -274,7 +278,7 @@ class Run<Batch extends CursorBatch, Result> implements TrainingRun<Result> {
 
   async #finalFiles(setup: TrainingSetup<Batch, Result>): Promise<void> {
     if (this.#lastCheckpoint === this.#images) return;
-    this.#emitSamples(setup);
+    await this.#emitSamples(setup);
     if (this.options.intervals.evaluation > 0) await this.#evaluate(setup);
     await this.#snapshot(setup);
   }
@@ -285,21 +289,21 @@ class Run<Batch extends CursorBatch, Result> implements TrainingRun<Result> {
   }
 
   async #snapshot(setup: TrainingSetup<Batch, Result>): Promise<void> {
-    if (!this.store || !setup.snapshot) return;
+    if (!this.#store || !setup.snapshot) return;
     this.#emit({ kind: 'snapshot', path: await setup.snapshot(this.#kimg()) });
   }
 
   async #checkpoint(setup: TrainingSetup<Batch, Result>): Promise<void> {
-    if (!this.store || this.#lastCheckpoint === this.#images) return;
+    if (!this.#store || this.#lastCheckpoint === this.#images) return;
     const parts: Record<string, CheckpointPart> = Object.fromEntries(Object.entries(setup.checkpoint).map(([name, part]) => [name, part.saveState()]));
     parts['run'] = { json: { step: this.#step, images: this.#images, cursor: this.#cursor, random: setup.random.state() }, tensors: [] };
-    const path = await this.store.saveCheckpoint(this.#kimg(), parts);
+    const path = await this.#store.saveCheckpoint(this.#kimg(), parts);
     this.#lastCheckpoint = this.#images;
     this.#emit({ kind: 'checkpoint', path });
   }
 
-  #emitSamples(setup: TrainingSetup<Batch, Result>): void {
-    const samples = setup.samples?.();
+  async #emitSamples(setup: TrainingSetup<Batch, Result>): Promise<void> {
+    const samples = await setup.samples?.();
     if (samples) this.#emit({ kind: 'samples', ...samples });
   }
 
@@ -319,7 +323,7 @@ class Run<Batch extends CursorBatch, Result> implements TrainingRun<Result> {
   }
 
   #attach(sink: Sink): Promise<void> {
-    const attached = (async () => sink.attach(this.events$, { runDir: this.store?.path }))();
+    const attached = (async () => sink.attach(this.events$, { runDir: this.#store?.path }))();
     return attached.catch((error: unknown) => {
       if (sink.optional) {
         this.#emit({ kind: 'warning', code: 'W_SINK', message: `${sink.name} stopped: ${String(error)}` });

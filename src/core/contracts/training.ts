@@ -54,6 +54,8 @@ export interface Regularizer {
 
 /** Real images of one step, uploaded on demand. */
 export interface RealImages {
+  /** Number of images. */
+  readonly batch: number;
   /** `[B, H, W, C]` in [-1, 1]; made anew at each call and owned by the caller's tidy. */
   images(): tf.Tensor4D;
   classLabels(): tf.Tensor2D | undefined;

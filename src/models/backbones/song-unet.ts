@@ -172,7 +172,7 @@ export class SongUNet extends Module implements Backbone {
         if (step.kind === 'auxUp') aux = step.layer.forward(aux!);
         else if (step.kind === 'auxOutput') {
           const output = step.conv.forward(step.norm.forward(y));
-          aux = aux ? tf.add(aux, output) : output;
+          aux = aux ? tf.add<tf.Tensor4D>(aux, output) : output;
         } else {
           if (y.shape[3] !== step.layer.inputs) y = tf.concat([y, skips.pop()!.features], 3);
           y = step.layer.forward(y, embedding, inputs.dropout);
@@ -224,7 +224,7 @@ export class SongUNet extends Module implements Backbone {
           last!.features = y = tf.add(y, step.layer.forward(aux));
           break;
         case 'auxResidual':
-          last!.features = y = aux = tf.mul<tf.Tensor4D>(tf.add(y, step.layer.forward(aux)), Math.SQRT1_2);
+          last!.features = y = aux = tf.mul(tf.add<tf.Tensor4D>(y, step.layer.forward(aux)), Math.SQRT1_2);
           break;
       }
       // A stage is whole once the next step is no aux step of the same stage.

@@ -128,12 +128,12 @@ export class UNetBlock extends Module {
     const qkv = tf.split(this.#qkv!.forward(this.#norm2!.forward(x)), 3, 3);
     const [q, k, v] = qkv.map((part) =>
       heads === 1
-        ? tf.reshape(part, [batch, positions, outputs])
-        : tf.transpose(tf.reshape(part, [batch, positions, heads, width1]), [0, 2, 1, 3]),
+        ? tf.reshape<tf.Rank>(part, [batch, positions, outputs])
+        : tf.transpose(tf.reshape<tf.Rank>(part, [batch, positions, heads, width1]), [0, 2, 1, 3]),
     ) as [tf.Tensor3D, tf.Tensor3D, tf.Tensor3D];
     const scores = tf.matMul(tf.mul(q, 1 / Math.sqrt(width1)), k, false, true);
     const mixed = tf.matMul(tf.softmax(scores), v);
-    const merged = heads === 1 ? mixed : tf.transpose(mixed, [0, 2, 1, 3]);
+    const merged: tf.Tensor = heads === 1 ? mixed : tf.transpose(mixed, [0, 2, 1, 3]);
     const projected = this.#proj!.forwardWithoutBias(tf.reshape<tf.Rank.R4>(merged, [batch, height, width, outputs]));
     return this.#scaledSum(projected, x, [this.#proj]);
   }

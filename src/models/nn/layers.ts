@@ -44,7 +44,7 @@ export class Linear extends Module {
 
   forward(x: tf.Tensor2D): tf.Tensor2D {
     return tf.tidy(() => {
-      const y = tf.matMul(x, this.weight.value as tf.Tensor2D);
+      const y: tf.Tensor2D = tf.matMul(x, this.weight.value as tf.Tensor2D);
       return this.bias ? tf.add<tf.Tensor2D>(y, this.bias.value) : y;
     });
   }

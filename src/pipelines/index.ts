@@ -1,0 +1,5 @@
+export { distill, type Distilled, type DistillOptions, type Evaluator } from './distill.js';
+export { intervalsSchema, runSchema, scheduleSchema, type RunSettings } from './run-options.js';
+export { loadStudent, Student, type GeneratedImages, type GenerateOptions } from './student.js';
+export { teacherImages, type TeacherImagesOptions } from './teacher-images.js';
+export { trainTeacher, type TrainedTeacher, type TrainTeacherOptions } from './train-teacher.js';

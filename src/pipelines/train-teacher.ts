@@ -1,0 +1,126 @@
+/**
+ * Training a teacher from nothing with EDM's denoising loss, for data sets that no published teacher knows.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { z } from 'zod';
+import { accumulate } from '../core/accumulate.js';
+import { valueAndGradients } from '../core/autodiff/index.js';
+import { createContainer, DATA_SOURCE, describeProvided, provide, RANDOM, SINKS, type DependencyContainer, type Provided } from '../core/container.js';
+import type { DataSource } from '../core/contracts/data.js';
+import type { Sink } from '../core/contracts/events.js';
+import type { Optimizer } from '../core/contracts/optimizer.js';
+import type { Stage } from '../core/contracts/training.js';
+import { Adam } from '../core/optimizer.js';
+import { parseOptions } from '../core/options.js';
+import { PhiloxRandom } from '../core/random.js';
+import { startTrainingRun, type RunStore, type TrainingRun, type TrainingSetup } from '../core/training-run.js';
+import type { PositionedBatch } from '../data/batch-stream.js';
+import { denoisingLoss, denoisingOptions, type DenoisingOptions } from '../losses/denoising.js';
+import type { Backbone } from '../models/backbones/backbone.js';
+import { backboneConfigSchema, createBackbone, type BackboneOptions } from '../models/backbones/config.js';
+import type { Teacher } from '../models/teachers/teacher.js';
+import { networkSetup } from './network-setup.js';
+import { checkRunOptions, trainingRunOptions, type runSchema } from './run-options.js';
+import { openRunStore } from './run-store.js';
+import { teacherImages } from './teacher-images.js';
+
+export interface TrainTeacherOptions extends z.input<typeof runSchema> {
+  /** The architecture. */
+  backbone: BackboneOptions;
+  data: Provided<DataSource>;
+  loss?: DenoisingOptions;
+  /** Default: Adam with learning rate 1e-3, betas (0.9, 0.999). */
+  optimizer?: Optimizer;
+  /** Images over which the learning rate rises linearly from 0. Default: a fiftieth of the run. */
+  warmUp?: number;
+  /** Images at the end over which the learning rate falls linearly to 0. Default: none. */
+  coolDown?: number;
+  /** Steps of the Heun sampler for the sample grids. Default 18. */
+  samplerSteps?: number;
+  evaluate?: { readonly name: string; evaluate(teacher: Teacher): Promise<Record<string, number>> };
+  sinks?: readonly Sink[];
+  signal?: AbortSignal;
+}
+
+export interface TrainedTeacher {
+  reason: 'completed' | 'stopped';
+  /** With averaged weights; the caller disposes its backbone. */
+  teacher: Teacher;
+}
+
+const partsSchema = z.strictObject({
+  backbone: backboneConfigSchema,
+  loss: denoisingOptions.prefault({}),
+  warmUp: z.number().min(0).optional(),
+  coolDown: z.number().min(0).default(0),
+  samplerSteps: z.number().int().positive().default(18),
+});
+
+/** Starts to train a teacher. Throws `E_CONFIG` with every problem before anything starts. */
+export function trainTeacher(options: TrainTeacherOptions, configure?: (container: DependencyContainer) => void): TrainingRun<TrainedTeacher> {
+  const { backbone, loss = {}, warmUp, coolDown, samplerSteps, data, evaluate, sinks = [], signal, ...rest } = options;
+  const { optimizer = new Adam({ learningRate: 1e-3, beta1: 0.9, beta2: 0.999 }), ...own } = rest;
+  const given = { backbone, loss, warmUp, coolDown, samplerSteps };
+  const settings = checkRunOptions('trainTeacher', own, partsSchema, given);
+  const parts = parseOptions(partsSchema, given, 'trainTeacher');
+  const total = settings.schedule.images;
+  const rate = learningRateScale(total, parts.warmUp ?? total / 50, parts.coolDown);
+
+  const container = createContainer();
+  const random = new PhiloxRandom(settings.seed);
+  container.registerInstance(RANDOM, random);
+  container.registerInstance(SINKS, sinks);
+  provide(container, DATA_SOURCE, data);
+  configure?.(container);
+
+  const build = async (store: RunStore | undefined): Promise<TrainingSetup<PositionedBatch, TrainedTeacher>> => {
+    const source = container.resolve(DATA_SOURCE);
+    const description = await source.open();
+    const network = createBackbone(parts.backbone as BackboneOptions).initialize(random);
+    return networkSetup({
+      network: network as Backbone,
+      settings,
+      store,
+      source,
+      description,
+      random,
+      optimizer,
+      stages: [denoisingStage(network as Backbone, optimizer, loss, rate)],
+      checkpoint: {},
+      parameters: { generator: network.parameterCount(), frozen: 0, discriminator: 0 },
+      metadata: { onestep: 'teacher' },
+      sample: (count) => teacherImages(network as Backbone, { count, seed: settings.seed, steps: parts.samplerSteps }),
+      evaluate: evaluate && (() => evaluate.evaluate({ name: 'teacher', backbone: network as Backbone })),
+      finish: (reason, averaged) => ({ reason, teacher: { name: 'teacher', backbone: averaged } }),
+      dispose: async () => {
+        await container.dispose();
+      },
+    });
+  };
+
+  const config = { recipe: 'trainTeacher', ...settings, ...parts, data: describeProvided(data), optimizer: optimizer.name };
+  return startTrainingRun(trainingRunOptions(settings, container.resolve(SINKS), signal), () => openRunStore(settings, config), build);
+}
+
+/** Factor of the learning rate after so many images: linear rise, level, linear fall. */
+export function learningRateScale(total: number, warmUp: number, coolDown: number): (imagesSeen: number) => number {
+  return (seen) => Math.min(1, warmUp > 0 ? (seen + 1) / warmUp : 1, coolDown > 0 ? Math.max(0, total - seen) / coolDown : 1);
+}
+
+function denoisingStage(network: Backbone, optimizer: Optimizer, loss: DenoisingOptions, rate: (imagesSeen: number) => number): Stage {
+  return {
+    name: 'denoising',
+    every: 1,
+    run: ({ microBatches, random, imagesSeen }) =>
+      tf.tidy(() => {
+        const weights = optimizer.parameters.map(({ value }) => value);
+        const { value, gradients } = accumulate(microBatches, (real) => {
+          const images = real.images();
+          const inputs = { classLabels: real.classLabels(), dropout: random.stream('dropout') };
+          return valueAndGradients(() => denoisingLoss(network, images, random, inputs, loss), weights);
+        });
+        optimizer.step(gradients, { stage: 'denoising', learningRateScale: rate(imagesSeen) });
+        return { denoising: value };
+      }),
+  };
+}
