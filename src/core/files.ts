@@ -158,3 +158,18 @@ async function replaceDirectory(temporary: string, target: string): Promise<void
   }
   await rm(aside, { recursive: true, force: true });
 }
+
+/** Removes a directory so that at no moment a part of it is left under its name. An absent one is no error. */
+export async function removeDirectoryAtomic(path: string): Promise<void> {
+  const target = resolve(path);
+  const aside = temporaryBeside(target);
+  await withFileErrors(path, 'write', async () => {
+    try {
+      await rename(target, aside);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+      throw error;
+    }
+    await rm(aside, { recursive: true, force: true });
+  });
+}
