@@ -35,13 +35,13 @@ const elementwise: Case[] = [
   ...['abs', 'relu', 'elu', 'selu', 'leakyRelu'].map((n) => unary(n, (tf as any)[n], { domain: offZero })),
   ...['square', 'exp', 'expm1', 'sin', 'cos', 'atan', 'erf', 'sigmoid', 'tanh', 'softplus', 'neg', 'softmax', 'logSoftmax'].map((n) => unary(n, (tf as any)[n])),
   ...['sqrt', 'rsqrt', 'log', 'log1p', 'reciprocal'].map((n) => unary(n, (tf as any)[n], { domain: positive })),
-  unary('relu6', (x) => tf.relu6(tf.mul(x, 5)), { domain: offZero }),
+  unary('relu6', (x) => tf.relu6(tf.mul(x, 4)), { domain: distinct }),
   unary('clipByValue', (x) => tf.clipByValue(x, -0.25, 0.25), { domain: offZero }),
   unary('step and sign as masks', (x) => tf.mul(tf.square(x), tf.add(tf.step(x), tf.sign(x))), { domain: offZero }),
   unary('where', (x) => tf.where(tf.greater(x, 0), tf.square(x), tf.exp(x)), { domain: offZero }),
   unary('comparison as a mask', (x) => tf.mul(tf.cast(tf.logicalAnd(tf.less(x, 0.5), tf.logicalNot(tf.lessEqual(x, -0.5))), 'float32'), tf.square(x)), { domain: distinct }),
   unary('softplus of large values', (x) => tf.softplus(tf.mul(x, 20))),
-  unary('cast', (x) => tf.mul(tf.cast(tf.floor(tf.mul(x, 3)), 'int32'), tf.square(x)), { domain: distinct }),
+  unary('cast', (x) => tf.mul(tf.cast(tf.floor(tf.mul(x, 1.25)), 'int32'), tf.square(x)), { domain: distinct }),
   unary('gelu', (x) => tf.mul(tf.mul(0.5, x), tf.add(1, tf.erf(tf.mul(x, Math.SQRT1_2))))),
   { name: 'prelu', op: (x, a) => tf.prelu(x, a), shapes: [[3, 5], [5]], domain: offZero },
   ...binary('add', tf.add),
@@ -112,8 +112,7 @@ for (const k of [1, 3, 4])
         const p = pad === 'explicit' ? ([[0, 0], [1, 0], [Math.min(1, k - 1), 1], [0, 0]] as tf.backend_util.ExplicitPadding) : pad;
         const label = `${k}x${k}/${stride} ${pad} ${size.join('x')}`;
         convCases.push({ name: `conv2d ${label}`, op: (x, w) => tf.conv2d(x, w, stride, p), shapes: [[2, ...size, 3], [k, k, 3, 4]] });
-        if (pad !== 'explicit')
-          convCases.push({ name: `depthwiseConv2d ${label}`, op: (x, w) => tf.depthwiseConv2d(x, w, stride, p), shapes: [[2, ...size, 3], [k, k, 3, 1]] });
+        convCases.push({ name: `depthwiseConv2d ${label}`, op: (x, w) => tf.depthwiseConv2d(x, w, stride, p), shapes: [[2, ...size, 3], [k, k, 3, 1]] });
       }
 convCases.push(
   { name: 'conv2d 1x3', op: (x, w) => tf.conv2d(x, w, 1, 'same'), shapes: [[1, 5, 6, 2], [1, 3, 2, 3]] },
@@ -126,11 +125,12 @@ convCases.push(
 );
 
 const poolCases: Case[] = [];
+const floor = (pad: string | number) => (typeof pad === 'number' ? (['floor'] as const) : []);
 for (const [k, stride] of [[2, 2], [3, 2], [3, 1]] as const)
-  for (const pad of ['same', 'valid'] as const) {
+  for (const pad of ['same', 'valid', 1] as const) {
     const label = `${k}/${stride} ${pad}`;
-    poolCases.push({ name: `maxPool ${label}`, op: (x) => tf.maxPool(sq(tf.add(x, 3)) as tf.Tensor4D, k, stride, pad), shapes: [[2, 7, 6, 2]], domain: distinct });
-    poolCases.push({ name: `avgPool ${label}`, op: (x) => tf.avgPool(sq(x) as tf.Tensor4D, k, stride, pad), shapes: [[2, 7, 6, 2]] });
+    poolCases.push({ name: `maxPool ${label}`, op: (x) => tf.maxPool(sq(tf.add(x, 3)) as tf.Tensor4D, k, stride, pad, ...floor(pad)), shapes: [[2, 7, 6, 2]], domain: distinct });
+    poolCases.push({ name: `avgPool ${label}`, op: (x) => tf.avgPool(sq(x) as tf.Tensor4D, k, stride, pad, ...floor(pad)), shapes: [[2, 7, 6, 2]] });
   }
 for (const [align, half] of [[false, false], [true, false], [false, true]] as const)
   for (const size of [[7, 5], [2, 3]] as [number, number][]) {

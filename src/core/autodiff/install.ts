@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { registerKernelQuietly } from './define-kernel.js';
+import { installKernel } from './kernels/kernel.js';
 import { kernels } from './kernels/index.js';
 import { rules } from './rules/index.js';
 import { repairTape } from './tape.js';
@@ -12,9 +12,7 @@ import { repairTape } from './tape.js';
  */
 export function installAutodiff(): void {
   repairTape();
-  if (tf.getGradient('Sum')?.gradFunc !== rules.find((rule) => rule.kernelName === 'Sum')!.gradFunc)
-    for (const rule of rules) tf.registerGradient(rule as unknown as tf.GradConfig);
-  for (const kernel of kernels)
-    // Without the engine's own kernels it is not loaded yet, and would complain about ours.
-    if (tf.getKernel('Conv2D', kernel.backendName) && tf.getKernel(kernel.kernelName, kernel.backendName) !== kernel) registerKernelQuietly(kernel);
+  const [sentinel] = rules;
+  if (tf.getGradient(sentinel!.kernelName)?.gradFunc !== sentinel!.gradFunc) for (const rule of rules) tf.registerGradient(rule as unknown as tf.GradConfig);
+  kernels.forEach(installKernel);
 }

@@ -1,8 +1,20 @@
-import type { KernelConfig } from '@tensorflow/tfjs-core';
+import { avgPoolGrads } from './avg-pool-grad.js';
 import { conv2DBackpropFilter } from './conv2d-backprop-filter.js';
 import { conv2DBackpropInput } from './conv2d-backprop-input.js';
 import { depthwiseBackpropFilter, depthwiseBackpropInput } from './depthwise-backprop.js';
+import type { ComposedKernel } from './kernel.js';
+import { paddings } from './padding.js';
 import { step } from './step.js';
+import { stridedSlices } from './strided-slice.js';
 
-/** Every kernel of ours that an engine lacks or has only in a slow form. */
-export const kernels: KernelConfig[] = [conv2DBackpropFilter, conv2DBackpropInput, depthwiseBackpropFilter, depthwiseBackpropInput, step];
+/** Every kernel of ours that an engine lacks or has only in a slow or faulty form. */
+export const kernels: ComposedKernel[] = [
+  conv2DBackpropFilter,
+  conv2DBackpropInput,
+  depthwiseBackpropFilter,
+  depthwiseBackpropInput,
+  ...avgPoolGrads,
+  ...stridedSlices,
+  ...paddings,
+  step,
+];

@@ -18,36 +18,41 @@ const maxPoolGrad = (dy: tf.Tensor, input: tf.Tensor, output: tf.Tensor, attrs: 
 
 const avgPoolGrad = (dy: tf.Tensor, input: tf.Tensor, attrs: Attrs): tf.Tensor => tf.engine().runKernel('AvgPoolGrad', { dy, input }, asAttrs(attrs)) as tf.Tensor;
 
+type PickContext = ForwardContext<KernelInputs<'x' | 'input' | 'output'>, Attrs>;
+
+const composedPick = ({ inputs: { x, input, output }, attrs }: PickContext): tf.Tensor => {
+  const { filterSize, strides, pad, dimRoundingMode } = attrs;
+  const info = tf.backend_util.computePool2DInfo(input.shape as [number, number, number, number], filterSize, strides, 1, pad, dimRoundingMode);
+  const { strideHeight, strideWidth, outHeight, outWidth, batchSize, inChannels } = info;
+  const { top, left } = info.padInfo;
+  const [height, width] = [(outHeight - 1) * strideHeight + info.filterHeight, (outWidth - 1) * strideWidth + info.filterWidth];
+  const framed = (t: tf.Tensor, value: number) => {
+    const [, H, W] = t.shape as [number, number, number, number];
+    const wide = tf.pad(t, [[0, 0], [top, Math.max(0, height - H - top)], [left, Math.max(0, width - W - left)], [0, 0]], value);
+    return tf.slice(wide, [0, 0, 0, 0], [batchSize, height, width, inChannels]);
+  };
+  const [framedInput, framedX] = [framed(input, -Infinity), framed(x, 0)];
+  let result: tf.Tensor = tf.zeros(output.shape);
+  let free: tf.Tensor = tf.ones(output.shape);
+  for (let i = 0; i < info.filterHeight; i++)
+    for (let j = 0; j < info.filterWidth; j++) {
+      const at = (t: tf.Tensor) => tf.stridedSlice(t, [0, i, j, 0], [batchSize, i + (outHeight - 1) * strideHeight + 1, j + (outWidth - 1) * strideWidth + 1, inChannels], [1, strideHeight, strideWidth, 1]);
+      const hit = tf.mul(free, mask(tf.equal(at(framedInput), output)));
+      result = tf.add(result, tf.mul(hit, at(framedX)));
+      free = tf.sub(free, hit);
+    }
+  return result;
+};
+
 /** Picks from `x` what max pooling picks from `input`: the first largest value of each window. */
-const pickMax: (inputs: KernelInputs<'x' | 'input' | 'output'>, attrs: Attrs) => tf.Tensor = defineKernel({
+const pickMax: (inputs: PickContext['inputs'], attrs: Attrs) => tf.Tensor = defineKernel({
   name: 'OnestepMaxPoolPick',
-  forward: ({ inputs: { x, input, output }, attrs }: ForwardContext<KernelInputs<'x' | 'input' | 'output'>, Attrs>): tf.Tensor => {
-    const { filterSize, strides, pad, dimRoundingMode } = attrs;
-    const info = tf.backend_util.computePool2DInfo(input.shape as [number, number, number, number], filterSize, strides, 1, pad, dimRoundingMode);
-    const { strideHeight, strideWidth, outHeight, outWidth, batchSize, inChannels } = info;
-    const { top, left } = info.padInfo;
-    const [height, width] = [(outHeight - 1) * strideHeight + info.filterHeight, (outWidth - 1) * strideWidth + info.filterWidth];
-    const framed = (t: tf.Tensor, value: number) => {
-      const [, H, W] = t.shape as [number, number, number, number];
-      const wide = tf.pad(t, [[0, 0], [top, Math.max(0, height - H - top)], [left, Math.max(0, width - W - left)], [0, 0]], value);
-      return tf.slice(wide, [0, 0, 0, 0], [batchSize, height, width, inChannels]);
-    };
-    const [framedInput, framedX] = [framed(input, -Infinity), framed(x, 0)];
-    let result: tf.Tensor = tf.zeros(output.shape);
-    let free: tf.Tensor = tf.ones(output.shape);
-    for (let i = 0; i < info.filterHeight; i++)
-      for (let j = 0; j < info.filterWidth; j++) {
-        const at = (t: tf.Tensor) => tf.stridedSlice(t, [0, i, j, 0], [batchSize, i + (outHeight - 1) * strideHeight + 1, j + (outWidth - 1) * strideWidth + 1, inChannels], [1, strideHeight, strideWidth, 1]);
-        const hit = tf.mul(free, mask(tf.equal(at(framedInput), output)));
-        result = tf.add(result, tf.mul(hit, at(framedX)));
-        free = tf.sub(free, hit);
-      }
-    return result;
-  },
+  forward: composedPick,
   engines: {
-    tensorflow: ({ inputs: { x, input, output }, attrs: { filterSize, strides, pad, dimRoundingMode } }) => {
+    tensorflow: (context) => {
+      const { inputs: { x, input, output }, attrs: { filterSize, strides, pad, dimRoundingMode } } = context;
+      if (typeof pad !== 'string') return composedPick(context);
       const info = tf.backend_util.computePool2DInfo(input.shape as [number, number, number, number], filterSize, strides, 1, pad, dimRoundingMode);
-      if (typeof pad !== 'string') throw new Error('max pooling with explicit padding is not known to TensorFlow');
       return executeTensorflow('MaxPoolGradGrad', [input, output, x], {
         ksize: [1, info.filterHeight, info.filterWidth, 1],
         strides: [1, info.strideHeight, info.strideWidth, 1],

@@ -30,13 +30,12 @@ function untile(dy: tf.Tensor, shape: number[], reps: number[]): tf.Tensor {
   return tf.sum(tf.reshape(dy, interleaved), shape.map((_, i) => 2 * i));
 }
 
-/** Each gradient axis of a strided slice: where it began, its step, and whether it was taken away or added. */
+/** Puts the values of a strided slice back where they were, with zeros between. */
 function unslice(dy: tf.Tensor, shape: number[], attrs: any): tf.Tensor {
   const { begin, end, strides, beginMask, endMask, ellipsisMask, newAxisMask, shrinkAxisMask } = attrs;
   const info = tf.slice_util.sliceInfo(shape, begin, end, strides, beginMask, endMask, ellipsisMask, newAxisMask, shrinkAxisMask);
-  let result = tf.reshape(dy, info.finalShapeSparse.length === 0 ? [] : info.finalShapeSparse);
   const sizes = shape.map((_, i) => Math.max(0, Math.ceil((info.end[i]! - info.begin[i]!) / info.strides[i]!)));
-  result = tf.reshape(dy, sizes);
+  let result = tf.reshape(dy, sizes);
   const backwards = info.strides.flatMap((s: number, i: number) => (s < 0 ? [i] : []));
   if (backwards.length > 0) result = tf.reverse(result, backwards);
   result = dilate(result, info.strides.map(Math.abs));
