@@ -1,0 +1,33 @@
+/**
+ * onestep/core: contracts, errors, randomness, optimizers, averages, checkpoints and files.
+ */
+export type * from './contracts/index.js';
+export type * from './contracts/metric.js';
+export type * from './contracts/optimizer.js';
+export { ArgumentError, ConfigError, EngineError, FileError, OnestepError, RunError, WeightsError, type ErrorDetails } from './errors.js';
+export { NamedTensor, Parameter, type ParameterOptions, type TensorLayout } from './parameter.js';
+export { describeIssues, parseOptions } from './options.js';
+export { PhiloxRandom, normalAt } from './random.js';
+export { Adam, RAdam, lazyRegularization, type AdamOptions } from './optimizer.js';
+export { Ema, emaDecay, type EmaOptions } from './ema.js';
+export { writeDirectoryAtomic, writeFileAtomic, type FileContent } from './files.js';
+export {
+  parseSafetensors,
+  readSafetensors,
+  writeSafetensors,
+  type SafetensorsData,
+  type SafetensorsDtype,
+  type SafetensorsEntry,
+  type SafetensorsFile,
+  type TensorToWrite,
+} from './safetensors.js';
+export {
+  listCheckpoints,
+  loadCheckpoint,
+  saveCheckpoint,
+  verifyCheckpoint,
+  type Checkpoint,
+  type CheckpointList,
+  type CheckpointPartToSave,
+} from './checkpoint.js';
+export { RunDirectory, type RunDirectoryOptions } from './run-directory.js';
