@@ -53,7 +53,7 @@ function logAxis(low: number, high: number, count: number): Axis {
   [low, high] = [low / margin, high * margin];
   const decades = Math.log10(high / low);
   const factors = decades <= 1 ? [1, 1.5, 2, 3, 5, 7] : decades <= 2.2 ? [1, 2, 5] : [1];
-  const every = Math.max(1, Math.ceil(decades / count));
+  const every = Math.max(1, Math.ceil(decades / (count + 2)));
   const ticks = [];
   for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power++) {
     if (power % every !== 0) continue;
