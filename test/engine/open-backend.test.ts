@@ -18,10 +18,10 @@ describe('openBackend in a process of its own', () => {
     return { ...ended, answer: JSON.parse(ended.stdout) as Record<string, unknown> };
   };
 
-  it.each(engines)('%s computes, prints nothing of its own, and lets the process end', async (engine) => {
+  it.each(engines)('%s computes, prints nothing of its own, listens to no errors of the process, and lets it end', async (engine) => {
     const { code, answer, stderr } = await open({ engine }, {}, REPOSITORY);
     expect(answer).toMatchObject({ name: engine, current: engine, product: [19, 22, 43, 50], reason: `${engine} was asked for` });
-    expect([code, stderr]).toEqual([0, '']);
+    expect([code, stderr, answer['listeners']]).toEqual([0, '', 0]);
   });
 
   it('cpu is opened by name, without its banner', async () => {
