@@ -6,7 +6,7 @@ import { z } from 'zod';
 import type { DataDescription, DataSource, ImageBatch } from '../core/contracts/data.js';
 import { ArgumentError, FileError, OnestepError } from '../core/errors.js';
 import { hash, mix } from './hash.js';
-import { parseOptions } from './options.js';
+import { parseOptions } from '../core/options.js';
 import { permutation } from './permutation.js';
 
 /** A batch and its place in the stream. */
@@ -59,9 +59,9 @@ export type BatchStreamOptions = z.input<typeof batchStreamOptions>;
  */
 export function batchStream(source: DataSource, options: BatchStreamOptions): Observable<PositionedBatch> {
   const { batchSize, seed, cursor, flip, prefetch, demand$, signal, description } = parseOptions(
-    'batchStream',
     batchStreamOptions,
     options,
+    'batchStream',
   );
 
   return new Observable((subscriber) => {

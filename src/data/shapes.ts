@@ -5,7 +5,7 @@ import { z } from 'zod';
 import type { DataDescription, DataSource, ImageBatch } from '../core/contracts/data.js';
 import { ArgumentError } from '../core/errors.js';
 import { hash, mix } from './hash.js';
-import { parseOptions } from './options.js';
+import { parseOptions } from '../core/options.js';
 
 /** The ten classes; a label is an index into this list. */
 export const labelNames = ['circle', 'ring', 'square', 'triangle', 'star', 'cross', 'crescent', 'heart', 'stripes', 'hourglass'] as const;
@@ -50,7 +50,7 @@ export type ShapesOptions = z.input<typeof shapesOptions>;
  * @throws ConfigError for wrong or unknown options.
  */
 export function shapes(options: ShapesOptions): DataSource {
-  return new Shapes(parseOptions('shapes', shapesOptions, options));
+  return new Shapes(parseOptions(shapesOptions, options, 'shapes'));
 }
 
 class Shapes implements DataSource {

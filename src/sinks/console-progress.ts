@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { RunEvent, Sink, StartedEvent, StepEvent } from '../core/contracts/events.js';
-import { parseOptions } from '../data/options.js';
+import { parseOptions } from '../core/options.js';
 import { formatDuration, formatKimg, formatNumber } from './format.js';
 
 /** What is needed of `process.stdout`. */
@@ -31,7 +31,7 @@ const ERASE_LINE = '\r\x1b[2K';
  * @throws ConfigError for wrong options.
  */
 export function consoleProgress(options: ConsoleProgressOptions = {}): Sink {
-  const { stream = process.stdout, everySeconds } = parseOptions('consoleProgress', consoleOptions, options);
+  const { stream = process.stdout, everySeconds } = parseOptions(consoleOptions, options, 'consoleProgress');
   return {
     name: 'console-progress',
     async attach(events$) {

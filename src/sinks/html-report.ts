@@ -4,7 +4,7 @@ import { filter, tap } from 'rxjs';
 import { z } from 'zod';
 import type { RunEvent, Sink } from '../core/contracts/events.js';
 import { withFileErrors, writeFileAtomic } from '../core/files.js';
-import { parseOptions } from '../data/options.js';
+import { parseOptions } from '../core/options.js';
 import { historyOf, isMilestone, runCharts } from './charts.js';
 import { coalesce } from './coalesce.js';
 import { formatDuration, formatKimg, formatNumber } from './format.js';
@@ -35,7 +35,7 @@ export type HtmlReportOptions = z.input<typeof reportOptions>;
  * @throws ConfigError for wrong options; FileError from `attach` where a file cannot be read or written.
  */
 export function htmlReport(options: HtmlReportOptions = {}): Sink {
-  const { title, imagesPerGrid, everySeconds } = parseOptions('htmlReport', reportOptions, options);
+  const { title, imagesPerGrid, everySeconds } = parseOptions(reportOptions, options, 'htmlReport');
   return {
     name: 'html-report',
     async attach(events$, { runDir }) {

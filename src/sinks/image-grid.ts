@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { ArgumentError } from '../core/errors.js';
-import { parseOptions } from '../data/options.js';
+import { parseOptions } from '../core/options.js';
 import { drawText, TEXT_HEIGHT, textWidth } from './font.js';
 
 /** An 8-bit picture in memory: `data` is `[height, width, channels]`. */
@@ -35,7 +35,7 @@ export type ImageGridOptions = z.input<typeof gridOptions>;
  * @throws ArgumentError `E_SHAPE` where bytes and shape disagree; ConfigError for wrong options.
  */
 export function imageGrid(batch: Uint8Array, shape: readonly [number, number, number, number], options: ImageGridOptions = {}): Picture {
-  const { columns, scale, gap, background, rowCaptions } = parseOptions('imageGrid', gridOptions, options);
+  const { columns, scale, gap, background, rowCaptions } = parseOptions(gridOptions, options, 'imageGrid');
   const [count, height, width, channels] = shape;
   if (batch.length !== count * height * width * channels || (channels !== 1 && channels !== 3)) {
     throw new ArgumentError('E_SHAPE', `imageGrid: expected [B, H, W, 1 or 3], got shape [${shape.join(', ')}] and ${batch.length} bytes`);
