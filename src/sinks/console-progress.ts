@@ -75,7 +75,7 @@ export function consoleProgress(options: ConsoleProgressOptions = {}): Sink {
 }
 
 /** Removes what could steer a terminal. */
-const plain = (text: string): string => text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, ' ');
+const plain = (text: string): string => text.replace(/[^\P{Cc}\t\n]/gu, ' ');
 
 /** Fits `width`: what matters most comes first, what does not fit is left out. */
 function progressLine(event: StepEvent, started: StartedEvent | undefined, width: number, bar: boolean): string {
