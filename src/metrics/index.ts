@@ -1,0 +1,8 @@
+/**
+ * onestep/metrics: distances between sets of images.
+ */
+export type { FeatureExtractor } from '../core/contracts/metric.js';
+export { FeatureStatistics, type GaussianStatistics } from './feature-statistics.js';
+export { frechetDistance } from './frechet.js';
+export { readNpz, writeNpz, type NpyArray } from './npz.js';
+export { readReference, writeReference } from './reference.js';

@@ -1,0 +1,230 @@
+/**
+ * NumPy's `.npz`: a zip of `.npy` arrays. Reads and writes float32 and float64.
+ */
+import { readFile } from 'node:fs/promises';
+import { inflateRawSync } from 'node:zlib';
+import { ArgumentError, FileError } from '../core/errors.js';
+import { withFileErrors, writeFileAtomic } from '../core/files.js';
+
+/** An array in C order (the last axis runs fastest), whatever the order in the file. */
+export interface NpyArray {
+  shape: readonly number[];
+  data: Float32Array | Float64Array;
+}
+
+const damaged = (file: string, problem: string) =>
+  new FileError('E_FILE_FORMAT', `${file}: ${problem}`, { help: 'write it again with numpy.savez, or download it again' });
+
+const product = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Zip (PKWARE's APPNOTE, sections 4.3 and 4.5.3)
+
+const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, n) => {
+  for (let bit = 0; bit < 8; bit++) n = n & 1 ? 0xedb88320 ^ (n >>> 1) : n >>> 1;
+  return n;
+});
+
+function crc32(bytes: Uint8Array): number {
+  let crc = 0xffffffff;
+  for (let i = 0; i < bytes.length; i++) crc = CRC_TABLE[(crc ^ bytes[i]!) & 255]! ^ (crc >>> 8);
+  return ~crc >>> 0;
+}
+
+const END = 0x06054b50;
+const END64 = 0x06064b50;
+const LOCATOR64 = 0x07064b50;
+const CENTRAL = 0x02014b50;
+const LOCAL = 0x04034b50;
+
+interface ZipEntry {
+  name: string;
+  method: number;
+  crc: number;
+  compressed: number;
+  size: number;
+  offset: number;
+}
+
+/** Where the central directory begins and how many entries it has. */
+function findDirectory(zip: Buffer): { offset: number; count: number } {
+  // The end record is 22 bytes and a comment of at most 65,535.
+  for (let at = zip.length - 22; at >= Math.max(0, zip.length - 22 - 0xffff); at--) {
+    if (zip.readUInt32LE(at) !== END) continue;
+    const count = zip.readUInt16LE(at + 10);
+    const offset = zip.readUInt32LE(at + 16);
+    if (count !== 0xffff && offset !== 0xffffffff) return { offset, count };
+    if (at < 20 || zip.readUInt32LE(at - 20) !== LOCATOR64) break;
+    const end64 = Number(zip.readBigUInt64LE(at - 20 + 8));
+    if (zip.readUInt32LE(end64) !== END64) break;
+    return { offset: Number(zip.readBigUInt64LE(end64 + 48)), count: Number(zip.readBigUInt64LE(end64 + 32)) };
+  }
+  throw new RangeError('expected a zip file, found no end record');
+}
+
+/** Sizes and offsets of 32 bits that are all ones stand in the zip64 field, in this order. */
+function zip64(extra: Buffer, values: number[]): number[] {
+  if (!values.includes(0xffffffff)) return values;
+  for (let at = 0; at + 4 <= extra.length; at += 4 + extra.readUInt16LE(at + 2)) {
+    if (extra.readUInt16LE(at) !== 1) continue;
+    let field = at + 4;
+    return values.map((value) => (value === 0xffffffff ? Number(extra.readBigUInt64LE((field += 8) - 8)) : value));
+  }
+  return values;
+}
+
+function zipEntries(zip: Buffer): ZipEntry[] {
+  const { offset: start, count } = findDirectory(zip);
+  const entries: ZipEntry[] = [];
+  for (let at = start; entries.length < count;) {
+    if (zip.readUInt32LE(at) !== CENTRAL) throw new RangeError(`expected an entry of the directory at byte ${at}`);
+    const [nameLength, extraLength, commentLength] = [28, 30, 32].map((field) => zip.readUInt16LE(at + field)) as [number, number, number];
+    const extra = zip.subarray(at + 46 + nameLength, at + 46 + nameLength + extraLength);
+    const [size, compressed, offset] = zip64(extra, [zip.readUInt32LE(at + 24), zip.readUInt32LE(at + 20), zip.readUInt32LE(at + 42)]);
+    entries.push({
+      name: zip.toString('utf8', at + 46, at + 46 + nameLength),
+      method: zip.readUInt16LE(at + 10),
+      crc: zip.readUInt32LE(at + 16),
+      compressed: compressed!,
+      size: size!,
+      offset: offset!,
+    });
+    at += 46 + nameLength + extraLength + commentLength;
+  }
+  return entries;
+}
+
+function unzip(zip: Buffer, { name, method, crc, compressed, size, offset }: ZipEntry): Buffer {
+  if (zip.readUInt32LE(offset) !== LOCAL) throw new RangeError(`${name}: expected its data at byte ${offset}`);
+  const start = offset + 30 + zip.readUInt16LE(offset + 26) + zip.readUInt16LE(offset + 28);
+  if (start + compressed > zip.length) throw new RangeError(`${name}: expected ${compressed} bytes, found ${zip.length - start}`);
+  const raw = zip.subarray(start, start + compressed);
+  if (method !== 0 && method !== 8) throw new RangeError(`${name}: expected it stored or deflated, found compression method ${method}`);
+  // No more than the directory promises is ever inflated.
+  const bytes = method === 0 ? raw : inflateRawSync(raw, { maxOutputLength: Math.max(size, 1) });
+  if (bytes.length !== size) throw new RangeError(`${name}: expected ${size} bytes, found ${bytes.length}`);
+  if (crc32(bytes) !== crc) throw new RangeError(`${name}: its checksum does not match`);
+  return bytes;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Npy (NEP 1)
+
+const MAGIC = Buffer.from('\x93NUMPY', 'latin1');
+
+function parseNpy(name: string, bytes: Buffer): NpyArray {
+  if (!bytes.subarray(0, 6).equals(MAGIC)) throw new RangeError(`${name}: expected a .npy array`);
+  const wide = bytes[6]! >= 2;
+  const start = wide ? 12 : 10;
+  const length = wide ? bytes.readUInt32LE(8) : bytes.readUInt16LE(8);
+  const header = bytes.toString('latin1', start, start + length);
+  const descr = /'descr'\s*:\s*'([^']*)'/.exec(header)?.[1];
+  const fortran = /'fortran_order'\s*:\s*(True|False)/.exec(header)?.[1] === 'True';
+  const shapeText = /'shape'\s*:\s*\(([\d,\s]*)\)/.exec(header)?.[1];
+  if (descr === undefined || shapeText === undefined)
+    throw new RangeError(`${name}: expected a header with descr and shape, found ${header.trim()}`);
+  if (descr !== '<f4' && descr !== '<f8') throw new RangeError(`${name}: expected little-endian float32 or float64, found ${descr}`);
+
+  const shape = shapeText
+    .split(',')
+    .filter((axis) => axis.trim() !== '')
+    .map(Number);
+  const raw = bytes.subarray(start + length);
+  const expected = product(shape) * (descr === '<f4' ? 4 : 8);
+  if (raw.length !== expected)
+    throw new RangeError(`${name}: expected ${expected} bytes for ${descr} [${shape.join(', ')}], found ${raw.length}`);
+  const aligned = new Uint8Array(raw).buffer;
+  const data = descr === '<f4' ? new Float32Array(aligned) : new Float64Array(aligned);
+  return { shape, data: fortran ? toCOrder(data, shape) : data };
+}
+
+/** From the first axis running fastest to the last. */
+function toCOrder<T extends Float32Array | Float64Array>(data: T, shape: readonly number[]): T {
+  const out = data.slice() as T;
+  const index = new Array<number>(shape.length).fill(0);
+  for (let to = 0; to < data.length; to++) {
+    let from = 0;
+    for (let axis = shape.length - 1; axis >= 0; axis--) from = from * shape[axis]! + index[axis]!;
+    out[to] = data[from]!;
+    for (let axis = shape.length - 1; axis >= 0 && ++index[axis]! === shape[axis]; axis--) index[axis] = 0;
+  }
+  return out;
+}
+
+function formatNpy({ shape, data }: NpyArray): Buffer {
+  const dtype = data instanceof Float32Array ? '<f4' : '<f8';
+  const axes = shape.length === 1 ? `${shape[0]},` : shape.join(', ');
+  const text = `{'descr': '${dtype}', 'fortran_order': False, 'shape': (${axes}), }`;
+  // Magic, version and header together fill a multiple of 64 bytes.
+  const length = Math.ceil((10 + text.length + 1) / 64) * 64 - 10;
+  const head = Buffer.alloc(10);
+  MAGIC.copy(head);
+  head[6] = 1;
+  head.writeUInt16LE(length, 8);
+  const values = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+  return Buffer.concat([head, Buffer.from(`${text.padEnd(length - 1)}\n`), values]);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+/**
+ * Reads every array of a `.npz` file, by name without `.npy`.
+ *
+ * Throws {@link FileError}: `E_FILE_ABSENT`, `E_FILE_NOT_READABLE`, `E_FILE_FORMAT` for what is damaged or of another dtype.
+ */
+export async function readNpz(path: string): Promise<Map<string, NpyArray>> {
+  const zip = await withFileErrors(path, 'read', () => readFile(path));
+  try {
+    return new Map(
+      zipEntries(zip)
+        .filter(({ name }) => name.endsWith('.npy'))
+        .map((entry) => [entry.name.slice(0, -4), parseNpy(entry.name, unzip(zip, entry))]),
+    );
+  } catch (error) {
+    throw damaged(path, (error as Error).message);
+  }
+}
+
+/** Writes arrays as `numpy.savez` does (stored, C order), whole or not at all. Throws as `writeFileAtomic`. */
+export async function writeNpz(path: string, arrays: Readonly<Record<string, NpyArray>>): Promise<void> {
+  const chunks: Buffer[] = [];
+  const directory: Buffer[] = [];
+  let offset = 0;
+  for (const [name, array] of Object.entries(arrays)) {
+    if (product(array.shape) !== array.data.length)
+      throw new ArgumentError('E_SHAPE', `${path}: ${name}: expected ${product(array.shape)} values, got ${array.data.length}`, {
+        help: 'give the shape of the data',
+      });
+    const file = Buffer.from(`${name}.npy`);
+    const bytes = formatNpy(array);
+    if (offset + bytes.length > 0xfffffffe)
+      throw new ArgumentError('E_VALUE', `${path}: expected less than 4 GiB, got more`, { help: 'write several files' });
+    // What local and central headers share: version, flags (UTF-8 names), method, time, date (1980-01-01), crc, sizes, lengths.
+    const shared = Buffer.alloc(26);
+    shared.writeUInt16LE(20, 0);
+    shared.writeUInt16LE(0x800, 2);
+    shared.writeUInt16LE(0x21, 8);
+    shared.writeUInt32LE(crc32(bytes), 10);
+    shared.writeUInt32LE(bytes.length, 14);
+    shared.writeUInt32LE(bytes.length, 18);
+    shared.writeUInt16LE(file.length, 22);
+    const local = Buffer.alloc(4);
+    local.writeUInt32LE(LOCAL);
+    const central = Buffer.alloc(6);
+    central.writeUInt32LE(CENTRAL);
+    central.writeUInt16LE(20, 4);
+    const rest = Buffer.alloc(14);
+    rest.writeUInt32LE(offset, 10);
+    directory.push(central, shared, rest, file);
+    chunks.push(local, shared, file, bytes);
+    offset += 4 + shared.length + file.length + bytes.length;
+  }
+  const size = directory.reduce((sum, { length }) => sum + length, 0);
+  const end = Buffer.alloc(22);
+  end.writeUInt32LE(END);
+  end.writeUInt16LE(Object.keys(arrays).length, 8);
+  end.writeUInt16LE(Object.keys(arrays).length, 10);
+  end.writeUInt32LE(size, 12);
+  end.writeUInt32LE(offset, 16);
+  await writeFileAtomic(path, [...chunks, ...directory, end]);
+}
