@@ -186,6 +186,35 @@ describe.skipIf(reason !== '')('onestep setup', { concurrent: false }, () => {
     expect(project.work).toEqual({ downloads: 1, compilations: 1 });
   });
 
+  it('tries the installer of the package when it is asked to, and builds where that fails', async () => {
+    project.tool(
+      'npm',
+      `echo "$@" > "${project.root}/npm.log"`,
+      'echo "npm error Error: getaddrinfo ENOTFOUND" >&2; echo "npm error A complete log of this run" >&2',
+      'exit 1',
+    );
+    const { code, stdout } = await project.onestep('setup', '--stock', '--require');
+    expect(code).toBe(0);
+    expect(readFileSync(join(project.root, 'npm.log'), 'utf8')).toBe('rebuild @tensorflow/tfjs-node-gpu --ignore-scripts=false\n');
+    expect(stdout).toContain('the installer of @tensorflow/tfjs-node-gpu failed: Error: getaddrinfo ENOTFOUND\n');
+    expect(project.work).toEqual({ downloads: 1, compilations: 1 });
+  });
+
+  it('is content with what the installer of the package brings', async () => {
+    await project.onestep('setup');
+    project.tool(
+      'npm',
+      `/bin/cp -r "${library()}/lib" lib.new`,
+      `/bin/mkdir -p "${project.binding}/deps"`,
+      `/bin/mv lib.new "${project.binding}/deps/lib"`,
+    );
+    const { code } = await project.onestepWith({ ONESTEP_STOCK_BINDING: '1' }, 'setup', '--force', '--require');
+    expect(code).toBe(0);
+    expect(lstatSync(join(project.binding, 'deps')).isSymbolicLink()).toBe(false);
+    expect(existsSync(join(library(), 'whole.json'))).toBe(true);
+    expect(project.work).toEqual({ downloads: 1, compilations: 1 });
+  });
+
   it('says so where the cache cannot be written', async () => {
     writeFileSync(project.cache, 'a file in the place of the directory');
     expect((await project.onestep('setup')).stdout).toMatch(

@@ -23,7 +23,7 @@ export interface Probe {
 /** Multiplies two small matrices and says which library did it. `load` is the code that makes `tf` ready. */
 const script = (load: string) => `
 const util = require('node:util');
-util.isNullOrUndefined ??= (value) => value === null || value === undefined;
+util.isNullOrUndefined = (value) => value === null || value === undefined;
 (async () => {
   const from = process.argv[1];
   ${load}

@@ -1,7 +1,8 @@
 /**
  * Child processes, without a shell and without blocking.
  */
-import { spawn } from 'node:child_process';
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import type { Readable } from 'node:stream';
 
 export interface RunOptions {
   cwd?: string;
@@ -27,12 +28,18 @@ export interface RunResult {
 export function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
   return new Promise((resolve) => {
     const result: RunResult = { code: undefined, killedBy: undefined, timedOut: false, startError: undefined, stdout: '', stderr: '' };
-    const child = spawn(command, args, {
-      cwd: options.cwd,
-      env: options.env ?? process.env,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      windowsHide: true,
-    });
+    let child: ChildProcessByStdio<null, Readable, Readable>;
+    try {
+      child = spawn(command, args, {
+        cwd: options.cwd,
+        env: options.env ?? process.env,
+        stdio: ['ignore', 'pipe', 'pipe'],
+        windowsHide: true,
+      });
+    } catch (error) {
+      resolve({ ...result, startError: (error as NodeJS.ErrnoException).code ?? String(error) });
+      return;
+    }
     const kill = () => void child.kill('SIGKILL');
     const timer =
       options.timeout === undefined
@@ -75,7 +82,8 @@ export function failure(result: RunResult): string {
     return result.startError === 'ENOENT' ? 'no such program' : `cannot be started (${result.startError})`;
   if (result.timedOut) return 'it did not answer in time';
   if (result.killedBy !== undefined) return `it died of ${result.killedBy}`;
-  const lines = `${result.stdout}\n${result.stderr}`.split('\n').map((line) => line.trim());
-  const telling = lines.filter((line) => /error|cannot|no such|not found/i.test(line));
-  return (telling.at(-1) ?? lines.filter(Boolean).at(-1) ?? `exit code ${result.code}`).slice(0, 300);
+  const lines = `${result.stdout}\n${result.stderr}`.split('\n').map((line) => line.replace(/^npm error/, '').trim());
+  const named = lines.filter((line) => /error: /i.test(line));
+  const telling = lines.filter((line) => /cannot|no such|not found/i.test(line));
+  return ([...lines.filter(Boolean), ...telling, ...named].at(-1) ?? `exit code ${result.code}`).slice(0, 300);
 }

@@ -231,12 +231,10 @@ async function runStockInstaller(binding: BindingPackage, cache: string, work: W
   // It would otherwise write through the link into the cache.
   if (lstatSync(binding.deps, { throwIfNoEntry: false })?.isSymbolicLink()) rmSync(binding.deps);
   const root = join(binding.directory, '..', '..', '..');
-  const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm';
-  const result = await run(npm, ['rebuild', binding.name, '--ignore-scripts=false'], {
-    cwd: root,
-    timeout: STOCK_TIMEOUT,
-    signal: work.signal,
-  });
+  // Node starts no .cmd file without a shell.
+  const [command, prefix] = process.platform === 'win32' ? ['cmd.exe', ['/d', '/c', 'npm']] : ['npm', []];
+  const args = [...prefix, 'rebuild', binding.name, '--ignore-scripts=false'];
+  const result = await run(command, args, { cwd: root, timeout: STOCK_TIMEOUT, signal: work.signal });
   work.signal?.throwIfAborted();
   const probe = succeeded(result) ? await tryPresent(binding, work) : undefined;
   if (probe?.works) return probe;

@@ -54,9 +54,9 @@ async function load(wanted: number | undefined): Promise<OpenedEngine> {
   const threads = setThreads(wanted);
   process.env['TF_CPP_MIN_LOG_LEVEL'] ??= '2';
   const require = createRequire(join(binding.directory, 'package.json'));
-  // Node 23 removed it, and the binding calls it.
+  // The binding calls it; Node 22 warns of it and Node 23 has removed it.
   const util = require('node:util') as { isNullOrUndefined?: (value: unknown) => boolean };
-  util.isNullOrUndefined ??= (value) => value === null || value === undefined;
+  util.isNullOrUndefined = (value) => value === null || value === undefined;
   try {
     require(binding.directory);
   } catch (error) {
