@@ -31,3 +31,31 @@ export {
   type CheckpointPartToSave,
 } from './checkpoint.js';
 export { RunDirectory, type RunDirectoryOptions } from './run-directory.js';
+export * from './backend/index.js';
+export {
+  defineKernel,
+  gradients,
+  groupNorm,
+  installAutodiff,
+  leakyRelu,
+  silu,
+  stopGradient,
+  valueAndGradients,
+  vectorJacobianProduct,
+  type GradientOptions,
+  type GroupNormOptions,
+  type KernelDefinition,
+  type ValueAndGradients,
+} from './autodiff/index.js';
+export * from './container.js';
+export { accumulate } from './accumulate.js';
+export { networkState } from './network-state.js';
+export {
+  startTrainingRun,
+  type CursorBatch,
+  type RunIntervals,
+  type RunOptions,
+  type RunStore,
+  type TrainingRun,
+  type TrainingSetup,
+} from './training-run.js';

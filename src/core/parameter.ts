@@ -27,32 +27,47 @@ function permute(data: Float32Array, shape: readonly number[], order: readonly n
   return out;
 }
 
-/** File axis of each engine axis; undefined where both agree. */
-function engineOrder(kind: ParameterKind | undefined, rank: number): readonly number[] | undefined {
-  if (kind === 'conv' && rank === 4) return [2, 3, 1, 0];
-  if (kind === 'linear' && rank === 2) return [1, 0];
-  return undefined;
+/**
+ * How the engine's layout follows from the published one: the published values seen as `view` (at most four axes),
+ * permuted so that output axis `i` is view axis `order[i]`, and reshaped to `engineShape`.
+ */
+export interface TensorLayout {
+  view: readonly number[];
+  order: readonly number[];
+  engineShape: readonly number[];
+}
+
+/** OIHW to HWIO. */
+export function convolutionLayout(shape: readonly number[]): TensorLayout {
+  const order = [2, 3, 1, 0];
+  return { view: shape, order, engineShape: order.map((axis) => shape[axis]!) };
+}
+
+/** `[out, in]` to `[in, out]`. */
+export function linearLayout(shape: readonly number[]): TensorLayout {
+  return { view: shape, order: [1, 0], engineShape: [shape[1]!, shape[0]!] };
 }
 
 /** A tensor with a published name, allocated on demand and owned by its network. */
 export class NamedTensor {
   readonly size: number;
   #value: tf.Tensor | undefined;
-  readonly #order: readonly number[] | undefined;
+  readonly #layout: TensorLayout | undefined;
 
   constructor(
     readonly name: string,
     /** Shape in the published layout. */
     readonly shape: readonly number[],
-    layoutKind?: ParameterKind,
+    /** Undefined where both layouts agree. */
+    layout?: TensorLayout,
   ) {
     this.size = product(shape);
-    this.#order = engineOrder(layoutKind, shape.length);
+    this.#layout = layout;
   }
 
   /** Shape of `value`, in the engine's layout. */
   get engineShape(): number[] {
-    return this.#order ? this.#order.map((axis) => this.shape[axis]!) : [...this.shape];
+    return [...(this.#layout?.engineShape ?? this.shape)];
   }
 
   get allocated(): boolean {
@@ -82,16 +97,21 @@ export class NamedTensor {
       throw new WeightsError('E_WEIGHTS_SHAPE', `${this.name}: expected shape [${this.shape.join(', ')}], found [${shape.join(', ')}]`, {
         help: 'the file belongs to another architecture; check its configuration',
       });
-    const values = this.#order ? permute(data, this.shape, this.#order) : data;
+    const values = this.#layout ? permute(data, this.#layout.view, this.#layout.order) : data;
     this.assign(tf.tensor(values, this.engineShape, 'float32'));
   }
 
   /** The values in the published layout. */
   read(): Float32Array {
     const data = this.value.dataSync() as Float32Array;
-    if (!this.#order) return Float32Array.from(data);
-    const inverse = this.#order.map((_, fileAxis) => this.#order!.indexOf(fileAxis));
-    return permute(data, this.engineShape, inverse);
+    if (!this.#layout) return Float32Array.from(data);
+    const { view, order } = this.#layout;
+    const inverse = order.map((_, axis) => order.indexOf(axis));
+    return permute(
+      data,
+      order.map((axis) => view[axis]!),
+      inverse,
+    );
   }
 
   dispose(): void {
@@ -100,11 +120,19 @@ export class NamedTensor {
   }
 }
 
+function defaultLayout(kind: ParameterKind, shape: readonly number[]): TensorLayout | undefined {
+  if (kind === 'conv' && shape.length === 4) return convolutionLayout(shape);
+  if (kind === 'linear' && shape.length === 2) return linearLayout(shape);
+  return undefined;
+}
+
 export interface ParameterOptions {
   kind: ParameterKind;
   role: ParameterRole;
-  block?: string;
-  level?: number;
+  block?: string | undefined;
+  level?: number | undefined;
+  /** Where the engine's layout differs from the published one; default: by kind and rank. */
+  layout?: TensorLayout | undefined;
 }
 
 /** A weight or a bias; trains unless a freeze policy says otherwise. */
@@ -116,7 +144,7 @@ export class Parameter extends NamedTensor implements ParameterDescription {
   trainable = true;
 
   constructor(name: string, shape: readonly number[], options: ParameterOptions) {
-    super(name, shape, options.kind);
+    super(name, shape, options.layout ?? defaultLayout(options.kind, shape));
     this.kind = options.kind;
     this.role = options.role;
     this.block = options.block;

@@ -2,6 +2,7 @@
  * Mean and covariance of a stream of feature rows, in float64.
  */
 import { ArgumentError } from '../core/errors.js';
+import { PANEL, multiplyPanels } from './panels.js';
 
 /** A Gaussian's parameters; `covariance` is `[D, D]`, row-major and symmetric. */
 export interface GaussianStatistics {
@@ -11,9 +12,6 @@ export interface GaussianStatistics {
 
 /** Rows that are gathered before the covariance is updated: a block of panels stays in the processor's cache. */
 const BLOCK = 96;
-
-/** Columns of a panel; the innermost loop keeps PANEL × PANEL sums in registers. */
-const PANEL = 4;
 
 /**
  * Accumulates rows in batches of any size, in bounded memory: `[D, D]` float64 and a block of rows.
@@ -143,68 +141,6 @@ export class FeatureStatistics {
     const length = count * PANEL;
     for (let i = 0; i < width; i += PANEL)
       for (let j = i; j < width; j += PANEL)
-        multiplyPanels(panels, (i / PANEL) * length, (j / PANEL) * length, length, scatter, i * width + j, width);
+        multiplyPanels(panels, (i / PANEL) * length, panels, (j / PANEL) * length, length, scatter, i * width + j, width);
   }
-}
-
-/** The 4×4 block out[at…] += aᵀ b of two panels `[rows, 4]` that begin at `a` and `b`. */
-function multiplyPanels(panels: Float64Array, a: number, b: number, length: number, out: Float64Array, at: number, stride: number): void {
-  let s00 = 0;
-  let s01 = 0;
-  let s02 = 0;
-  let s03 = 0;
-  let s10 = 0;
-  let s11 = 0;
-  let s12 = 0;
-  let s13 = 0;
-  let s20 = 0;
-  let s21 = 0;
-  let s22 = 0;
-  let s23 = 0;
-  let s30 = 0;
-  let s31 = 0;
-  let s32 = 0;
-  let s33 = 0;
-  for (let k = 0; k < length; k += PANEL) {
-    const a0 = panels[a + k]!;
-    const a1 = panels[a + k + 1]!;
-    const a2 = panels[a + k + 2]!;
-    const a3 = panels[a + k + 3]!;
-    const b0 = panels[b + k]!;
-    const b1 = panels[b + k + 1]!;
-    const b2 = panels[b + k + 2]!;
-    const b3 = panels[b + k + 3]!;
-    s00 += a0 * b0;
-    s01 += a0 * b1;
-    s02 += a0 * b2;
-    s03 += a0 * b3;
-    s10 += a1 * b0;
-    s11 += a1 * b1;
-    s12 += a1 * b2;
-    s13 += a1 * b3;
-    s20 += a2 * b0;
-    s21 += a2 * b1;
-    s22 += a2 * b2;
-    s23 += a2 * b3;
-    s30 += a3 * b0;
-    s31 += a3 * b1;
-    s32 += a3 * b2;
-    s33 += a3 * b3;
-  }
-  out[at]! += s00;
-  out[at + 1]! += s01;
-  out[at + 2]! += s02;
-  out[at + 3]! += s03;
-  out[at + stride]! += s10;
-  out[at + stride + 1]! += s11;
-  out[at + stride + 2]! += s12;
-  out[at + stride + 3]! += s13;
-  out[at + 2 * stride]! += s20;
-  out[at + 2 * stride + 1]! += s21;
-  out[at + 2 * stride + 2]! += s22;
-  out[at + 2 * stride + 3]! += s23;
-  out[at + 3 * stride]! += s30;
-  out[at + 3 * stride + 1]! += s31;
-  out[at + 3 * stride + 2]! += s32;
-  out[at + 3 * stride + 3]! += s33;
 }

@@ -1,22 +1,16 @@
 /**
  * The Fréchet distance of two Gaussians: |μ_a - μ_b|² + tr(A + B - 2 (A B)^½); of Inception features it is the FID.
  */
-import { EigenvalueDecomposition, Matrix } from 'ml-matrix';
 import { ArgumentError } from '../core/errors.js';
 import type { GaussianStatistics } from './feature-statistics.js';
-
-/** A symmetric matrix; rounding may have left the two halves unequal. */
-function symmetric(values: Float64Array, size: number): Matrix {
-  const matrix = new Matrix(size, size);
-  for (let i = 0; i < size; i++) for (let j = 0; j < size; j++) matrix.set(i, j, (values[i * size + j]! + values[j * size + i]!) / 2);
-  return matrix;
-}
+import { dotRows } from './panels.js';
+import { semidefiniteFactor, symmetricEigenvalues } from './symmetric.js';
 
 /**
  * The squared Fréchet distance, in float64; 0 for equal statistics.
  *
- * Works for singular covariances (fewer samples than dimensions): tr (A B)^½ is the sum of the square roots of the eigenvalues of
- * A^½ B A^½, which is symmetric and positive semi-definite; eigenvalues that rounding made negative count as 0.
+ * Works for singular covariances (fewer samples than dimensions): with A = Lᵀ L, tr (A B)^½ is the sum of the square roots of the
+ * eigenvalues of L B Lᵀ, which is symmetric and positive semi-definite; eigenvalues that rounding made negative count as 0.
  * Throws `E_SHAPE` where the dimensions differ.
  */
 export function frechetDistance(a: GaussianStatistics, b: GaussianStatistics): number {
@@ -32,18 +26,13 @@ export function frechetDistance(a: GaussianStatistics, b: GaussianStatistics): n
   let distance = 0;
   for (let i = 0; i < size; i++) distance += (a.mean[i]! - b.mean[i]!) ** 2 + a.covariance[i * size + i]! + b.covariance[i * size + i]!;
 
-  // A = V Λ Vᵀ. In the basis of V, A^½ B A^½ is Λ^½ (Vᵀ B V) Λ^½; dimensions in which A has no extent drop out.
-  const { realEigenvalues, eigenvectorMatrix } = new EigenvalueDecomposition(symmetric(a.covariance, size), { assumeSymmetric: true });
-  const used = realEigenvalues.map((value, i) => ({ value, i })).filter(({ value }) => value > 0);
-  if (used.length === 0) return Math.max(distance, 0);
-  const vectors = eigenvectorMatrix.subMatrixColumn(used.map(({ i }) => i));
-  const product = vectors.transpose().mmul(symmetric(b.covariance, size)).mmul(vectors);
-  used.forEach(({ value }, i) => {
-    const root = Math.sqrt(value);
-    product.mulRow(i, root).mulColumn(i, root);
-  });
-  const eigenvalues = new EigenvalueDecomposition(symmetric(Float64Array.from(product.to1DArray()), used.length), { assumeSymmetric: true })
-    .realEigenvalues;
-  for (const value of eigenvalues) distance -= 2 * Math.sqrt(Math.max(value, 0));
+  const factor = semidefiniteFactor(a.covariance, size);
+  if (factor.length === 0) return Math.max(distance, 0);
+  const rowsOfB = Array.from({ length: size }, (_, i) => b.covariance.subarray(i * size, (i + 1) * size));
+  const product = dotRows(dotRows(factor, rowsOfB), factor);
+  const rank = factor.length;
+  const flat = new Float64Array(rank * rank);
+  product.forEach((row, i) => flat.set(row, i * rank));
+  for (const value of symmetricEigenvalues(flat, rank)) distance -= 2 * Math.sqrt(Math.max(value, 0));
   return Math.max(distance, 0);
 }

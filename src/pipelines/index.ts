@@ -3,3 +3,4 @@ export { intervalsSchema, runSchema, scheduleSchema, type RunSettings } from './
 export { loadStudent, Student, type GeneratedImages, type GenerateOptions } from './student.js';
 export { teacherImages, type TeacherImagesOptions } from './teacher-images.js';
 export { trainTeacher, type TrainedTeacher, type TrainTeacherOptions } from './train-teacher.js';
+export { stopOnSignals } from './signals.js';

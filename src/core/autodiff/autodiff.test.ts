@@ -29,17 +29,33 @@ const distinct = (x: tf.Tensor) => {
 
 const unary = (name: string, op: Op, rest: Partial<Case> = {}): Case => ({ name, op, shapes: [[3, 5]], ...rest });
 const binary = (name: string, op: Op, rest: Partial<Case> = {}): Case[] =>
-  [[[3, 5], [3, 5]], [[3, 5], [5]], [[3, 1], [2, 1, 5]]].map((shapes) => ({ name: `${name} ${JSON.stringify(shapes)}`, op, shapes, ...rest }));
+  [
+    [
+      [3, 5],
+      [3, 5],
+    ],
+    [[3, 5], [5]],
+    [
+      [3, 1],
+      [2, 1, 5],
+    ],
+  ].map((shapes) => ({ name: `${name} ${JSON.stringify(shapes)}`, op, shapes, ...rest }));
 
 const elementwise: Case[] = [
   ...['abs', 'relu', 'elu', 'selu', 'leakyRelu'].map((n) => unary(n, (tf as any)[n], { domain: offZero })),
-  ...['square', 'exp', 'expm1', 'sin', 'cos', 'atan', 'erf', 'sigmoid', 'tanh', 'softplus', 'neg', 'softmax', 'logSoftmax'].map((n) => unary(n, (tf as any)[n])),
+  ...['square', 'exp', 'expm1', 'sin', 'cos', 'atan', 'erf', 'sigmoid', 'tanh', 'softplus', 'neg', 'softmax', 'logSoftmax'].map((n) =>
+    unary(n, (tf as any)[n]),
+  ),
   ...['sqrt', 'rsqrt', 'log', 'log1p', 'reciprocal'].map((n) => unary(n, (tf as any)[n], { domain: positive })),
   unary('relu6', (x) => tf.relu6(tf.mul(x, 4)), { domain: distinct }),
   unary('clipByValue', (x) => tf.clipByValue(x, -0.25, 0.25), { domain: offZero }),
   unary('step and sign as masks', (x) => tf.mul(tf.square(x), tf.add(tf.step(x), tf.sign(x))), { domain: offZero }),
   unary('where', (x) => tf.where(tf.greater(x, 0), tf.square(x), tf.exp(x)), { domain: offZero }),
-  unary('comparison as a mask', (x) => tf.mul(tf.cast(tf.logicalAnd(tf.less(x, 0.5), tf.logicalNot(tf.lessEqual(x, -0.5))), 'float32'), tf.square(x)), { domain: distinct }),
+  unary(
+    'comparison as a mask',
+    (x) => tf.mul(tf.cast(tf.logicalAnd(tf.less(x, 0.5), tf.logicalNot(tf.lessEqual(x, -0.5))), 'float32'), tf.square(x)),
+    { domain: distinct },
+  ),
   unary('softplus of large values', (x) => tf.softplus(tf.mul(x, 20))),
   unary('cast', (x) => tf.mul(tf.cast(tf.floor(tf.mul(x, 1.25)), 'int32'), tf.square(x)), { domain: distinct }),
   unary('gelu', (x) => tf.mul(tf.mul(0.5, x), tf.add(1, tf.erf(tf.mul(x, Math.SQRT1_2))))),
@@ -52,18 +68,40 @@ const elementwise: Case[] = [
   ...binary('pow', tf.pow, { domain: positive }),
   ...binary('maximum', (a, b) => tf.maximum(tf.square(a), tf.add(tf.square(b), 0.013)), { h: 1e-4 }),
   ...binary('minimum', (a, b) => tf.minimum(tf.square(a), tf.add(tf.square(b), 0.013)), { h: 1e-4 }),
-  { name: 'addN', op: (a, b) => tf.addN([a, b, a]), shapes: [[2, 3], [2, 3]] },
+  {
+    name: 'addN',
+    op: (a, b) => tf.addN([a, b, a]),
+    shapes: [
+      [2, 3],
+      [2, 3],
+    ],
+  },
 ];
 
 const reductions: Case[] = [
   ...[undefined, 0, 1, -1, [0, 2], [1, 2]].flatMap((axes) =>
-    (['sum', 'mean'] as const).map((n) => ({ name: `${n} ${JSON.stringify(axes)}`, op: (x: tf.Tensor) => tf[n](tf.square(x), axes), shapes: [[2, 3, 4]] })),
+    (['sum', 'mean'] as const).map((n) => ({
+      name: `${n} ${JSON.stringify(axes)}`,
+      op: (x: tf.Tensor) => tf[n](tf.square(x), axes),
+      shapes: [[2, 3, 4]],
+    })),
   ),
   { name: 'mean keepDims', op: (x) => tf.mul(x, tf.mean(x, [0, 1], true)), shapes: [[2, 3, 4]] },
   ...([0, -1, [0, 2]] as const).flatMap((axes) =>
-    (['max', 'min'] as const).map((n) => ({ name: `${n} ${JSON.stringify(axes)}`, op: (x: tf.Tensor) => tf.square(tf[n](x, axes as number)), shapes: [[2, 3, 4]], domain: distinct })),
+    (['max', 'min'] as const).map((n) => ({
+      name: `${n} ${JSON.stringify(axes)}`,
+      op: (x: tf.Tensor) => tf.square(tf[n](x, axes as number)),
+      shapes: [[2, 3, 4]],
+      domain: distinct,
+    })),
   ),
-  ...[0, 1, 2].flatMap((axis) => [false, true].map((exclusive) => ({ name: `cumsum ${axis} ${exclusive}`, op: (x: tf.Tensor) => tf.square(tf.cumsum(x, axis, exclusive, axis === 1)), shapes: [[2, 3, 4]] }))),
+  ...[0, 1, 2].flatMap((axis) =>
+    [false, true].map((exclusive) => ({
+      name: `cumsum ${axis} ${exclusive}`,
+      op: (x: tf.Tensor) => tf.square(tf.cumsum(x, axis, exclusive, axis === 1)),
+      shapes: [[2, 3, 4]],
+    })),
+  ),
   { name: 'variance', op: (x) => tf.moments(x, [0, 1]).variance, shapes: [[2, 3, 4]] },
   { name: 'logSumExp', op: (x) => tf.logSumExp(x, 1), shapes: [[3, 4]] },
   { name: 'norm', op: (x) => tf.norm(x, 2, 1), shapes: [[3, 4]], domain: positive },
@@ -77,65 +115,332 @@ const shapeCases: Case[] = [
   { name: 'broadcastTo', op: (x) => sq(tf.broadcastTo(x, [2, 3, 4])), shapes: [[3, 1]] },
   { name: 'tile', op: (x) => sq(tf.tile(x, [2, 1, 3])), shapes: [[2, 3, 2]] },
   { name: 'reverse', op: (x) => sq(tf.reverse(x, [0, 2])), shapes: [[2, 3, 4]] },
-  { name: 'concat', op: (a, b, c) => sq(tf.concat([a, b, c], 1)), shapes: [[2, 1, 3], [2, 4, 3], [2, 2, 3]] },
-  { name: 'split', op: (x) => { const [a, b] = tf.split(sq(x), [2, 3], 1); return tf.mul(tf.sum(a!, 1), tf.sum(b!, 1)); }, shapes: [[2, 5]] },
+  {
+    name: 'concat',
+    op: (a, b, c) => sq(tf.concat([a, b, c], 1)),
+    shapes: [
+      [2, 1, 3],
+      [2, 4, 3],
+      [2, 2, 3],
+    ],
+  },
+  {
+    name: 'split',
+    op: (x) => {
+      const [a, b] = tf.split(sq(x), [2, 3], 1);
+      return tf.mul(tf.sum(a!, 1), tf.sum(b!, 1));
+    },
+    shapes: [[2, 5]],
+  },
   { name: 'one part of a split', op: (x) => sq(tf.split(x, 3, -1)[1]!), shapes: [[2, 6]] },
-  { name: 'stack', op: (a, b) => sq(tf.stack([a, b], 1)), shapes: [[2, 3], [2, 3]] },
-  { name: 'unstack', op: (x) => { const [a, , c] = tf.unstack(x, 1); return tf.mul(a!, c!); }, shapes: [[2, 3, 4]] },
+  {
+    name: 'stack',
+    op: (a, b) => sq(tf.stack([a, b], 1)),
+    shapes: [
+      [2, 3],
+      [2, 3],
+    ],
+  },
+  {
+    name: 'unstack',
+    op: (x) => {
+      const [a, , c] = tf.unstack(x, 1);
+      return tf.mul(a!, c!);
+    },
+    shapes: [[2, 3, 4]],
+  },
   { name: 'slice', op: (x) => sq(tf.slice(x, [0, 1, 2], [2, -1, 1])), shapes: [[2, 3, 4]] },
   { name: 'stridedSlice', op: (x) => sq(tf.stridedSlice(x, [0, 1, 0], [2, 7, 5], [1, 2, 3])), shapes: [[2, 7, 5]] },
   { name: 'stridedSlice backwards', op: (x) => sq(tf.stridedSlice(x, [0, 5], [2, 0], [1, -2])), shapes: [[2, 7]] },
-  { name: 'stridedSlice with masks', op: (x) => sq(tf.stridedSlice(x, [0, 1, 0], [0, 2, 0], [1, 1, 2], 5, 5, 0, 0, 2)), shapes: [[3, 4, 5]] },
-  { name: 'pad', op: (x) => sq(tf.pad(x, [[1, 0], [2, 3]], 0.5)), shapes: [[2, 3]] },
-  { name: 'mirrorPad reflect', op: (x) => sq(tf.mirrorPad(x, [[0, 0], [2, 1], [1, 2], [0, 0]], 'reflect')), shapes: [[1, 4, 3, 2]] },
-  { name: 'mirrorPad symmetric', op: (x) => sq(tf.mirrorPad(x, [[2, 1], [0, 3]], 'symmetric')), shapes: [[4, 3]] },
+  {
+    name: 'stridedSlice with masks',
+    op: (x) => sq(tf.stridedSlice(x, [0, 1, 0], [0, 2, 0], [1, 1, 2], 5, 5, 0, 0, 2)),
+    shapes: [[3, 4, 5]],
+  },
+  {
+    name: 'pad',
+    op: (x) =>
+      sq(
+        tf.pad(
+          x,
+          [
+            [1, 0],
+            [2, 3],
+          ],
+          0.5,
+        ),
+      ),
+    shapes: [[2, 3]],
+  },
+  {
+    name: 'mirrorPad reflect',
+    op: (x) =>
+      sq(
+        tf.mirrorPad(
+          x,
+          [
+            [0, 0],
+            [2, 1],
+            [1, 2],
+            [0, 0],
+          ],
+          'reflect',
+        ),
+      ),
+    shapes: [[1, 4, 3, 2]],
+  },
+  {
+    name: 'mirrorPad symmetric',
+    op: (x) =>
+      sq(
+        tf.mirrorPad(
+          x,
+          [
+            [2, 1],
+            [0, 3],
+          ],
+          'symmetric',
+        ),
+      ),
+    shapes: [[4, 3]],
+  },
   { name: 'gather', op: (x) => sq(tf.gather(x, tf.tensor1d([2, 0, 2], 'int32'), 1)), shapes: [[2, 3, 2]] },
-  { name: 'gather rows by a matrix', op: (x) => sq(tf.gather(x, tf.tensor2d([[1, 3], [1, 0]], [2, 2], 'int32'))), shapes: [[4, 3]] },
-  { name: 'gatherND', op: (x) => sq(tf.gatherND(x, tf.tensor2d([[0, 1], [1, 2], [0, 1]], [3, 2], 'int32'))), shapes: [[2, 3, 2]] },
+  {
+    name: 'gather rows by a matrix',
+    op: (x) =>
+      sq(
+        tf.gather(
+          x,
+          tf.tensor2d(
+            [
+              [1, 3],
+              [1, 0],
+            ],
+            [2, 2],
+            'int32',
+          ),
+        ),
+      ),
+    shapes: [[4, 3]],
+  },
+  {
+    name: 'gatherND',
+    op: (x) =>
+      sq(
+        tf.gatherND(
+          x,
+          tf.tensor2d(
+            [
+              [0, 1],
+              [1, 2],
+              [0, 1],
+            ],
+            [3, 2],
+            'int32',
+          ),
+        ),
+      ),
+    shapes: [[2, 3, 2]],
+  },
   { name: 'depthToSpace', op: (x) => sq(tf.depthToSpace(x, 2)), shapes: [[1, 2, 3, 8]] },
-  { name: 'spaceToBatchND', op: (x) => sq(tf.spaceToBatchND(x, [2, 2], [[0, 0], [0, 0]])), shapes: [[1, 4, 4, 2]] },
-  { name: 'batchToSpaceND', op: (x) => sq(tf.batchToSpaceND(x, [2, 2], [[0, 0], [0, 0]])), shapes: [[4, 2, 2, 2]] },
+  {
+    name: 'spaceToBatchND',
+    op: (x) =>
+      sq(
+        tf.spaceToBatchND(
+          x,
+          [2, 2],
+          [
+            [0, 0],
+            [0, 0],
+          ],
+        ),
+      ),
+    shapes: [[1, 4, 4, 2]],
+  },
+  {
+    name: 'batchToSpaceND',
+    op: (x) =>
+      sq(
+        tf.batchToSpaceND(
+          x,
+          [2, 2],
+          [
+            [0, 0],
+            [0, 0],
+          ],
+        ),
+      ),
+    shapes: [[4, 2, 2, 2]],
+  },
 ];
 
 const matmulCases: Case[] = [
-  ...[false, true].flatMap((ta) => [false, true].map((tb) => ({ name: `matMul ${ta} ${tb}`, op: (a: tf.Tensor, b: tf.Tensor) => tf.matMul(a, b, ta, tb), shapes: [ta ? [2, 4, 3] : [2, 3, 4], tb ? [2, 5, 4] : [2, 4, 5]] }))),
-  { name: 'matMul of a broadcast batch', op: (a, b) => tf.matMul(a, b), shapes: [[1, 3, 4], [2, 4, 5]] },
-  { name: 'matMul of matrices', op: (a, b) => tf.matMul(a, b), shapes: [[3, 4], [4, 5]] },
-  { name: 'attention', op: (q, k, v) => tf.matMul(tf.softmax(tf.mul(tf.matMul(q, k, false, true), 0.5)), v), shapes: [[2, 3, 4], [2, 5, 4], [2, 5, 4]] },
+  ...[false, true].flatMap((ta) =>
+    [false, true].map((tb) => ({
+      name: `matMul ${ta} ${tb}`,
+      op: (a: tf.Tensor, b: tf.Tensor) => tf.matMul(a, b, ta, tb),
+      shapes: [ta ? [2, 4, 3] : [2, 3, 4], tb ? [2, 5, 4] : [2, 4, 5]],
+    })),
+  ),
+  {
+    name: 'matMul of a broadcast batch',
+    op: (a, b) => tf.matMul(a, b),
+    shapes: [
+      [1, 3, 4],
+      [2, 4, 5],
+    ],
+  },
+  {
+    name: 'matMul of matrices',
+    op: (a, b) => tf.matMul(a, b),
+    shapes: [
+      [3, 4],
+      [4, 5],
+    ],
+  },
+  {
+    name: 'attention',
+    op: (q, k, v) => tf.matMul(tf.softmax(tf.mul(tf.matMul(q, k, false, true), 0.5)), v),
+    shapes: [
+      [2, 3, 4],
+      [2, 5, 4],
+      [2, 5, 4],
+    ],
+  },
 ];
 
 const convCases: Case[] = [];
 for (const k of [1, 3, 4])
   for (const stride of [1, 2])
     for (const pad of ['same', 'valid', 'explicit'] as const)
-      for (const size of [[6, 6], [7, 5]]) {
-        const p = pad === 'explicit' ? ([[0, 0], [1, 0], [Math.min(1, k - 1), 1], [0, 0]] as tf.backend_util.ExplicitPadding) : pad;
+      for (const size of [
+        [6, 6],
+        [7, 5],
+      ]) {
+        const p =
+          pad === 'explicit'
+            ? ([
+                [0, 0],
+                [1, 0],
+                [Math.min(1, k - 1), 1],
+                [0, 0],
+              ] as tf.backend_util.ExplicitPadding)
+            : pad;
         const label = `${k}x${k}/${stride} ${pad} ${size.join('x')}`;
-        convCases.push({ name: `conv2d ${label}`, op: (x, w) => tf.conv2d(x, w, stride, p), shapes: [[2, ...size, 3], [k, k, 3, 4]] });
-        convCases.push({ name: `depthwiseConv2d ${label}`, op: (x, w) => tf.depthwiseConv2d(x, w, stride, p), shapes: [[2, ...size, 3], [k, k, 3, 1]] });
+        convCases.push({
+          name: `conv2d ${label}`,
+          op: (x, w) => tf.conv2d(x, w, stride, p),
+          shapes: [
+            [2, ...size, 3],
+            [k, k, 3, 4],
+          ],
+        });
+        convCases.push({
+          name: `depthwiseConv2d ${label}`,
+          op: (x, w) => tf.depthwiseConv2d(x, w, stride, p),
+          shapes: [
+            [2, ...size, 3],
+            [k, k, 3, 1],
+          ],
+        });
       }
 convCases.push(
-  { name: 'conv2d 1x3', op: (x, w) => tf.conv2d(x, w, 1, 'same'), shapes: [[1, 5, 6, 2], [1, 3, 2, 3]] },
-  { name: 'conv2d numeric pad', op: (x, w) => tf.conv2d(x, w, 1, 1), shapes: [[1, 5, 6, 2], [3, 3, 2, 3]] },
-  { name: 'depthwiseConv2d with multiplier 2', op: (x, w) => tf.depthwiseConv2d(x, w, 2, 'same'), shapes: [[2, 5, 6, 3], [3, 3, 3, 2]] },
-  { name: 'conv2dTranspose', op: (x, w) => tf.conv2dTranspose(x, w, [2, 8, 8, 3], 2, 'same'), shapes: [[2, 4, 4, 5], [4, 4, 3, 5]] },
-  { name: 'separableConv2d', op: (x, d, p) => tf.separableConv2d(x, d, p, 1, 'same'), shapes: [[1, 5, 5, 2], [3, 3, 2, 1], [1, 1, 2, 3]] },
-  { name: 'batchNorm', op: (x, m, v, o, s) => tf.batchNorm(x, m, tf.square(v), o, s, 1e-3), shapes: [[2, 3, 3, 4], [4], [4], [4], [4]], domain: positive },
-  { name: 'batchNorm without scale', op: (x, m, v) => tf.batchNorm(x, m, tf.square(v), undefined, undefined, 1e-3), shapes: [[2, 3, 3, 4], [4], [4]], domain: positive },
+  {
+    name: 'conv2d 1x3',
+    op: (x, w) => tf.conv2d(x, w, 1, 'same'),
+    shapes: [
+      [1, 5, 6, 2],
+      [1, 3, 2, 3],
+    ],
+  },
+  {
+    name: 'conv2d numeric pad',
+    op: (x, w) => tf.conv2d(x, w, 1, 1),
+    shapes: [
+      [1, 5, 6, 2],
+      [3, 3, 2, 3],
+    ],
+  },
+  {
+    name: 'depthwiseConv2d with multiplier 2',
+    op: (x, w) => tf.depthwiseConv2d(x, w, 2, 'same'),
+    shapes: [
+      [2, 5, 6, 3],
+      [3, 3, 3, 2],
+    ],
+  },
+  {
+    name: 'conv2dTranspose',
+    op: (x, w) => tf.conv2dTranspose(x, w, [2, 8, 8, 3], 2, 'same'),
+    shapes: [
+      [2, 4, 4, 5],
+      [4, 4, 3, 5],
+    ],
+  },
+  {
+    name: 'separableConv2d',
+    op: (x, d, p) => tf.separableConv2d(x, d, p, 1, 'same'),
+    shapes: [
+      [1, 5, 5, 2],
+      [3, 3, 2, 1],
+      [1, 1, 2, 3],
+    ],
+  },
+  {
+    name: 'batchNorm',
+    op: (x, m, v, o, s) => tf.batchNorm(x, m, tf.square(v), o, s, 1e-3),
+    shapes: [[2, 3, 3, 4], [4], [4], [4], [4]],
+    domain: positive,
+  },
+  {
+    name: 'batchNorm without scale',
+    op: (x, m, v) => tf.batchNorm(x, m, tf.square(v), undefined, undefined, 1e-3),
+    shapes: [[2, 3, 3, 4], [4], [4]],
+    domain: positive,
+  },
 );
 
 const poolCases: Case[] = [];
 const floor = (pad: string | number) => (typeof pad === 'number' ? (['floor'] as const) : []);
-for (const [k, stride] of [[2, 2], [3, 2], [3, 1]] as const)
+for (const [k, stride] of [
+  [2, 2],
+  [3, 2],
+  [3, 1],
+] as const)
   for (const pad of ['same', 'valid', 1] as const) {
     const label = `${k}/${stride} ${pad}`;
-    poolCases.push({ name: `maxPool ${label}`, op: (x) => tf.maxPool(sq(tf.add(x, 3)) as tf.Tensor4D, k, stride, pad, ...floor(pad)), shapes: [[2, 7, 6, 2]], domain: distinct });
-    poolCases.push({ name: `avgPool ${label}`, op: (x) => tf.avgPool(sq(x) as tf.Tensor4D, k, stride, pad, ...floor(pad)), shapes: [[2, 7, 6, 2]] });
+    poolCases.push({
+      name: `maxPool ${label}`,
+      op: (x) => tf.maxPool(sq(tf.add(x, 3)) as tf.Tensor4D, k, stride, pad, ...floor(pad)),
+      shapes: [[2, 7, 6, 2]],
+      domain: distinct,
+    });
+    poolCases.push({
+      name: `avgPool ${label}`,
+      op: (x) => tf.avgPool(sq(x) as tf.Tensor4D, k, stride, pad, ...floor(pad)),
+      shapes: [[2, 7, 6, 2]],
+    });
   }
-for (const [align, half] of [[false, false], [true, false], [false, true]] as const)
-  for (const size of [[7, 5], [2, 3]] as [number, number][]) {
-    poolCases.push({ name: `resizeBilinear ${align} ${half} ${size.join('x')}`, op: (x) => sq(tf.image.resizeBilinear(x, size, align, half)), shapes: [[2, 4, 3, 2]] });
-    poolCases.push({ name: `resizeNearestNeighbor ${align} ${half} ${size.join('x')}`, op: (x) => sq(tf.image.resizeNearestNeighbor(x, size, align, half)), shapes: [[2, 4, 3, 2]] });
+for (const [align, half] of [
+  [false, false],
+  [true, false],
+  [false, true],
+] as const)
+  for (const size of [
+    [7, 5],
+    [2, 3],
+  ] as [number, number][]) {
+    poolCases.push({
+      name: `resizeBilinear ${align} ${half} ${size.join('x')}`,
+      op: (x) => sq(tf.image.resizeBilinear(x, size, align, half)),
+      shapes: [[2, 4, 3, 2]],
+    });
+    poolCases.push({
+      name: `resizeNearestNeighbor ${align} ${half} ${size.join('x')}`,
+      op: (x) => sq(tf.image.resizeNearestNeighbor(x, size, align, half)),
+      shapes: [[2, 4, 3, 2]],
+    });
   }
 
 const cases = [...elementwise, ...reductions, ...shapeCases, ...matmulCases, ...convCases, ...poolCases];

@@ -9,7 +9,9 @@ import { repairTape, type GradientFunction } from './tape.js';
 export const ENGINES = ['tensorflow', 'wasm', 'cpu', 'webgpu', 'webgl'] as const;
 export type EngineName = (typeof ENGINES)[number];
 
-export type KernelInputs<Name extends string, Optional extends string = never> = { [K in Name]: tf.Tensor } & { [K in Optional]?: tf.Tensor | undefined };
+export type KernelInputs<Name extends string, Optional extends string = never> = { [K in Name]: tf.Tensor } & {
+  [K in Optional]?: tf.Tensor | undefined;
+};
 
 export interface ForwardContext<Inputs, Attrs> {
   inputs: Inputs;
@@ -99,7 +101,14 @@ export function defineKernel<Inputs extends object, Attrs extends object, Output
     const outputs: tf.Tensor[] = [];
     for (const index of [...outputsToSave].sort((a, b) => a - b)) if (at < saved.length) outputs[index] = saved[at++]!;
     const list = asList(dys);
-    return gradient({ dy: list[0]!, dys: list, inputs: inputs as Inputs, present: present as Inputs, outputs, attrs: attrs as Attrs }) as Record<string, () => tf.Tensor>;
+    return gradient({
+      dy: list[0]!,
+      dys: list,
+      inputs: inputs as Inputs,
+      present: present as Inputs,
+      outputs,
+      attrs: attrs as Attrs,
+    }) as Record<string, () => tf.Tensor>;
   };
   tf.registerGradient({
     kernelName: name,

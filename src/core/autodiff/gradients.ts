@@ -51,9 +51,13 @@ function pullBack(
     const { y } = result;
     const seed = cotangent ?? tf.ones(y.shape);
     if (!tf.util.arraysEqual(seed.shape, y.shape))
-      throw new ArgumentError('E_SHAPE', `vectorJacobianProduct: expected a cotangent of shape [${y.shape.join(', ')}], got [${seed.shape.join(', ')}]`, {
-        help: 'the cotangent has the shape of what f returns',
-      });
+      throw new ArgumentError(
+        'E_SHAPE',
+        `vectorJacobianProduct: expected a cotangent of shape [${y.shape.join(', ')}], got [${seed.shape.join(', ')}]`,
+        {
+          help: 'the cotangent has the shape of what f returns',
+        },
+      );
 
     const tape = state.activeTape!;
     const cotangents = new Map<number, tf.Tensor>([[y.id, cotangent ? tf.clone(cotangent) : seed]]);
@@ -164,7 +168,11 @@ function gradientsOf(node: TapeNode, names: string[], dys: (tf.Tensor | null)[])
  * ```
  */
 export function valueAndGradients(f: () => tf.Tensor, xs: readonly tf.Tensor[], options?: GradientOptions): ValueAndGradients;
-export function valueAndGradients<R extends { loss: tf.Tensor }>(f: () => R, xs: readonly tf.Tensor[], options?: GradientOptions): ValueAndGradients & { aux: Omit<R, 'loss'> };
+export function valueAndGradients<R extends { loss: tf.Tensor }>(
+  f: () => R,
+  xs: readonly tf.Tensor[],
+  options?: GradientOptions,
+): ValueAndGradients & { aux: Omit<R, 'loss'> };
 export function valueAndGradients(
   f: () => tf.Tensor | { loss: tf.Tensor },
   xs: readonly tf.Tensor[],
@@ -209,6 +217,11 @@ export function gradients(f: () => tf.Tensor, xs: readonly tf.Tensor[], options?
  * };
  * ```
  */
-export function vectorJacobianProduct(f: () => tf.Tensor, xs: readonly tf.Tensor[], cotangent?: tf.Tensor, options: GradientOptions = {}): tf.Tensor[] {
+export function vectorJacobianProduct(
+  f: () => tf.Tensor,
+  xs: readonly tf.Tensor[],
+  cotangent?: tf.Tensor,
+  options: GradientOptions = {},
+): tf.Tensor[] {
   return tf.tidy(() => pullBack(() => ({ y: f() }), xs, cotangent, options.allowUnused ?? false).gradients);
 }

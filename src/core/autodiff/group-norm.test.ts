@@ -48,7 +48,14 @@ function setUp(c: Case) {
   if (c.modulated) data.push(values(B * C, 4), values(B * C, 5));
   const shapes = [c.shape, [C], [C], [B, 1, 1, C], [B, 1, 1, C]];
   const tensors = data.map((d, i) => tf.tensor(d, shapes[i]!));
-  const apply = () => groupNorm(tensors[0]!, tensors[1]!, tensors[2]!, { groups: c.groups, epsilon: EPSILON, silu: c.silu, scale: tensors[3], shift: tensors[4] });
+  const apply = () =>
+    groupNorm(tensors[0]!, tensors[1]!, tensors[2]!, {
+      groups: c.groups,
+      epsilon: EPSILON,
+      silu: c.silu,
+      scale: tensors[3],
+      shift: tensors[4],
+    });
   const float64 = data.map((d) => Float64Array.from(d));
   const w = values(B * H * W * C, 6);
   const loss64 = (p: Float64Array[]) => dot(w, exact(p[0]!, p.slice(1), c));
@@ -86,7 +93,9 @@ describe.each(engines)('$engine', ({ engine, skip }) => {
     it.each(cases)('has the right gradients: %j', (c) => {
       const { apply, tensors, float64, w, loss64 } = setUp(c);
       const found = gradients(() => tf.sum(tf.mul(apply(), w)), tensors);
-      numericGradient(loss64, float64, 1e-5).forEach((expected, i) => expect(found[i]!.dataSync()).toBeAllclose(expected, { rtol: 1e-4, atol: 1e-4 }));
+      numericGradient(loss64, float64, 1e-5).forEach((expected, i) =>
+        expect(found[i]!.dataSync()).toBeAllclose(expected, { rtol: 1e-4, atol: 1e-4 }),
+      );
     });
 
     it.each(cases)('has the right second-order gradients: %j', (c) => {
@@ -136,7 +145,10 @@ describe.each(engines)('$engine', ({ engine, skip }) => {
       const h = 1e-3;
       const first = () => gradients(() => tf.sum(ours(x)), [x])[0]!;
       expect(ours(x).dataSync()).toBeAllclose(data.map(f), { rtol: 1e-6, atol: 1e-6 });
-      expect(first().dataSync()).toBeAllclose(data.map((v) => (f(v + h) - f(v - h)) / (2 * h)), { rtol: 1e-5, atol: 1e-5 });
+      expect(first().dataSync()).toBeAllclose(
+        data.map((v) => (f(v + h) - f(v - h)) / (2 * h)),
+        { rtol: 1e-5, atol: 1e-5 },
+      );
       const second = gradients(() => tf.sum(tf.mul(first(), tf.add(x, 2))), [x])[0]!;
       // d/dx (f'(x) (x + 2)) = f''(x) (x + 2) + f'(x)
       const expected = data.map((v) => ((f(v + h) - 2 * f(v) + f(v - h)) / h ** 2) * (v + 2) + (f(v + h) - f(v - h)) / (2 * h));

@@ -129,7 +129,9 @@ const groupNormGrad: (inputs: GradInputs, attrs: Attrs) => tf.Tensor[] = defineK
     return {
       dy: () => made[0]!,
       ...Object.fromEntries(names.map((name, i) => [name, () => made[i + 1]!])),
-      ...Object.fromEntries((['y', 'mean', 'rstd', 'sigma'] as const).flatMap((name) => (present[name] ? [[name, zeroLike(present[name])]] : []))),
+      ...Object.fromEntries(
+        (['y', 'mean', 'rstd', 'sigma'] as const).flatMap((name) => (present[name] ? [[name, zeroLike(present[name])]] : [])),
+      ),
     };
   },
 });
@@ -167,16 +169,34 @@ const groupNormKernel = defineKernel({
  * `x` is `[B, H, W, C]`, `gamma` and `beta` `[C]`. Has gradients of every order for all five tensors; for the first
  * it keeps `x` and, with SiLU, one more tensor of its size. Throws `E_SHAPE` where shapes do not fit.
  */
-export function groupNorm(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, { groups, epsilon = 1e-5, silu = false, scale, shift }: GroupNormOptions): tf.Tensor4D {
+export function groupNorm(
+  x: tf.Tensor,
+  gamma: tf.Tensor,
+  beta: tf.Tensor,
+  { groups, epsilon = 1e-5, silu = false, scale, shift }: GroupNormOptions,
+): tf.Tensor4D {
   const [B, , , C] = x.shape;
   if (x.rank !== 4 || C! % groups !== 0)
-    throw new ArgumentError('E_SHAPE', `groupNorm: expected x [B, H, W, C] with C a multiple of ${groups} groups, got [${x.shape.join(', ')}]`, {
-      help: 'choose a number of groups that divides the channels',
-    });
-  for (const [name, tensor, size] of [['gamma', gamma, C], ['beta', beta, C], ['scale', scale, B! * C!], ['shift', shift, B! * C!]] as const)
+    throw new ArgumentError(
+      'E_SHAPE',
+      `groupNorm: expected x [B, H, W, C] with C a multiple of ${groups} groups, got [${x.shape.join(', ')}]`,
+      {
+        help: 'choose a number of groups that divides the channels',
+      },
+    );
+  for (const [name, tensor, size] of [
+    ['gamma', gamma, C],
+    ['beta', beta, C],
+    ['scale', scale, B! * C!],
+    ['shift', shift, B! * C!],
+  ] as const)
     if (tensor && tensor.size !== size)
-      throw new ArgumentError('E_SHAPE', `groupNorm: expected ${name} of ${size} values for x [${x.shape.join(', ')}], got [${tensor.shape.join(', ')}]`, {
-        help: 'gamma and beta are [C], scale and shift [B, 1, 1, C]',
-      });
+      throw new ArgumentError(
+        'E_SHAPE',
+        `groupNorm: expected ${name} of ${size} values for x [${x.shape.join(', ')}], got [${tensor.shape.join(', ')}]`,
+        {
+          help: 'gamma and beta are [C], scale and shift [B, 1, 1, C]',
+        },
+      );
   return tf.tidy(() => groupNormKernel({ x, gamma, beta, scale, shift }, { groups, epsilon, silu })[0]!) as tf.Tensor4D;
 }

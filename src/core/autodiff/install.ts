@@ -13,6 +13,7 @@ import { repairTape } from './tape.js';
 export function installAutodiff(): void {
   repairTape();
   const [sentinel] = rules;
-  if (tf.getGradient(sentinel!.kernelName)?.gradFunc !== sentinel!.gradFunc) for (const rule of rules) tf.registerGradient(rule as unknown as tf.GradConfig);
+  if (tf.getGradient(sentinel!.kernelName)?.gradFunc !== sentinel!.gradFunc)
+    for (const rule of rules) tf.registerGradient(rule as unknown as tf.GradConfig);
   kernels.forEach(installKernel);
 }

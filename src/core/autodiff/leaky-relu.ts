@@ -27,9 +27,10 @@ const leakyReluKernel = defineKernel({
     // Exact, and eight times as fast as the scalar loop of the stock kernel.
     wasm: ({ inputs: { x }, attrs: { alpha } }) => tf.sub(tf.relu(x), tf.mul(alpha, tf.relu(tf.neg(x)))),
   },
-  inputsToSave: ['x'],
-  gradient: ({ dy, inputs: { x }, attrs }) => ({ x: () => leakyReluGrad({ dy, x }, attrs) }),
+  // The output tells the side of 0 as well as the input does, and is kept anyway by what comes next.
+  outputsToSave: [0],
+  gradient: ({ dy, outputs: [y], attrs }) => ({ x: () => leakyReluGrad({ dy, x: y! }, attrs) }),
 });
 
-/** `x` where x > 0, `alpha * x` elsewhere. */
+/** `x` where x > 0, `alpha * x` elsewhere; `alpha` is not negative. */
 export const leakyRelu = <T extends tf.Tensor>(x: T, alpha = 0.2): T => leakyReluKernel({ x }, { alpha }) as T;

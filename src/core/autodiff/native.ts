@@ -16,7 +16,11 @@ interface TensorflowBackend {
  * The output of the float32 operation `name`. Its attributes besides the type: a list is one of integers, a string
  * a string, a number a float.
  */
-export function executeTensorflow(name: string, inputs: tf.Tensor[], attributes: Record<string, number | string | number[]> = {}): tf.Tensor {
+export function executeTensorflow(
+  name: string,
+  inputs: tf.Tensor[],
+  attributes: Record<string, number | string | number[]> = {},
+): tf.Tensor {
   const backend = tf.backend() as unknown as TensorflowBackend;
   const { TF_ATTR_TYPE, TF_ATTR_FLOAT, TF_ATTR_INT, TF_ATTR_STRING, TF_FLOAT } = backend.binding;
   const typed = Object.entries(attributes).map(([key, value]) => ({

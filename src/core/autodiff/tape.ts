@@ -85,12 +85,18 @@ const dependsOn = (reached: Set<number>, inputs: Inputs) => {
  * Puts a stand-in where a saved input is used by no wanted gradient, so that it is not kept in memory: a convolution
  * with a frozen filter saves the filter only. Positions stay.
  */
-function trim(config: { inputsToSave?: string[]; needs?: Record<string, readonly string[]> } | undefined, inputs: Inputs, saved: tf.Tensor[]): tf.Tensor[] {
+function trim(
+  config: { inputsToSave?: string[]; needs?: Record<string, readonly string[]> } | undefined,
+  inputs: Inputs,
+  saved: tf.Tensor[],
+): tf.Tensor[] {
   if (!config?.needs || watchers.length < engine().state.gradientDepth) return saved;
   const wanted = Object.keys(inputs).filter((name) => inputs[name] && watchers.some((reached) => reached.has(inputs[name]!.id)));
   const needed = new Set(wanted.flatMap((name) => config.needs![name] ?? []));
   const standIn = config.inputsToSave!.map((name, i) => (needed.has(name) ? saved[i] : undefined)).find((tensor) => tensor);
-  return standIn ? saved.map((tensor, i) => (tensor && i < config.inputsToSave!.length && !needed.has(config.inputsToSave![i]!) ? standIn : tensor)) : saved;
+  return standIn
+    ? saved.map((tensor, i) => (tensor && i < config.inputsToSave!.length && !needed.has(config.inputsToSave![i]!) ? standIn : tensor))
+    : saved;
 }
 
 /** False where nobody will ask for a gradient through an operation on `inputs`. */
@@ -163,7 +169,9 @@ export function repairTape(): void {
     if (gradientFunction)
       node.gradient = (dys) => {
         const config = tf.getGradient(kernelName) as { acceptsMissing?: boolean } | undefined;
-        const known = config?.acceptsMissing ? (dys as tf.Tensor[]) : dys.map((dy, i) => dy ?? tf.zeros(outputs[i]!.shape, outputs[i]!.dtype as 'float32'));
+        const known = config?.acceptsMissing
+          ? (dys as tf.Tensor[])
+          : dys.map((dy, i) => dy ?? tf.zeros(outputs[i]!.shape, outputs[i]!.dtype as 'float32'));
         return gradientFunction(known.length > 1 ? known : known[0]!, saved, attrs ?? {}, inputs);
       };
     record(node);

@@ -30,12 +30,15 @@ export function values(size: number, seed = 1): Float32Array {
   let state = (seed * 2654435761) >>> 0;
   return Float32Array.from({ length: size }, () => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return (state / 2 ** 31) - 1;
+    return state / 2 ** 31 - 1;
   });
 }
 
 export const random = (shape: number[], seed = 1, scale = 1): tf.Tensor =>
-  tf.tensor(values(tf.util.sizeFromShape(shape), seed).map((v) => v * scale), shape);
+  tf.tensor(
+    values(tf.util.sizeFromShape(shape), seed).map((v) => v * scale),
+    shape,
+  );
 
 export const dot = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
   let sum = 0;

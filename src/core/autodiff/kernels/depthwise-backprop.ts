@@ -29,31 +29,38 @@ export const depthwiseBackpropInput = composed('wasm', 'DepthwiseConv2dNativeBac
   const [top, left] = [filterHeight - 1 - at.top, filterWidth - 1 - at.left];
   const parts = Array.from({ length: M }, (_, m) => {
     const spread = dilate(member(dy!, m, M), [1, strideHeight, strideWidth, 1]) as tf.Tensor4D;
-    const framed = frame(spread, top, inHeight + filterHeight - 1 - top - spread.shape[1], left, inWidth + filterWidth - 1 - left - spread.shape[2]);
+    const framed = frame(
+      spread,
+      top,
+      inHeight + filterHeight - 1 - top - spread.shape[1],
+      left,
+      inWidth + filterWidth - 1 - left - spread.shape[2],
+    );
     const part = tf.reshape(tf.slice(filter!, [0, 0, 0, m], [filterHeight, filterWidth, C, 1]), [filterHeight, filterWidth, C, 1]);
     return tf.depthwiseConv2d(framed, tf.reverse(part, [0, 1]) as tf.Tensor4D, 1, 'valid') as tf.Tensor;
   });
   return parts.length === 1 ? parts[0]! : tf.addN(parts);
 });
 
+/**
+ * The filter gradient is a depthwise convolution too: batch and channels together are the channels, dy is a filter
+ * as large as itself whose taps lie a stride apart, and the batch is summed afterwards.
+ */
 export const depthwiseBackpropFilter = composed('wasm', 'DepthwiseConv2dNativeBackpropFilter', ({ x, dy }, { filterShape, ...attrs }) => {
   const [filterHeight, filterWidth, C, M] = filterShape as Shape4D;
-  const { batchSize, outHeight, outWidth, strideHeight, strideWidth, top, bottom, left, right } = geometry(x!.shape, filterShape, attrs);
+  const { batchSize, inHeight, inWidth, outHeight, outWidth, strideHeight, strideWidth, top, bottom, left, right } = geometry(
+    x!.shape,
+    filterShape,
+    attrs,
+  );
   const framed = frame(x as tf.Tensor4D, top, bottom, left, right);
-  const pixels = batchSize * outHeight * outWidth;
-  const ones = tf.ones([1, pixels]);
-  const members = Array.from({ length: M }, (_, m) => tf.reshape(member(dy!, m, M), [pixels, C]));
-  const rows: tf.Tensor[] = [];
-  for (let i = 0; i < filterHeight; i++)
-    for (let j = 0; j < filterWidth; j++) {
-      const end = [batchSize, i + (outHeight - 1) * strideHeight + 1, j + (outWidth - 1) * strideWidth + 1, C];
-      const window =
-        strideHeight === 1 && strideWidth === 1
-          ? tf.slice(framed, [0, i, j, 0], [batchSize, outHeight, outWidth, C])
-          : tf.stridedSlice(framed, [0, i, j, 0], end, [1, strideHeight, strideWidth, 1]);
-      const flat = tf.reshape(window, [pixels, C]);
-      for (const part of members) rows.push(tf.matMul(ones, tf.mul(flat, part) as tf.Tensor2D));
-    }
-  // [taps, M, C] -> [taps, C, M]
-  return tf.reshape(tf.transpose(tf.reshape(tf.concat(rows, 0), [filterHeight * filterWidth, M, C]), [0, 2, 1]), filterShape);
+  const images = tf.reshape(tf.transpose(framed, [1, 2, 0, 3]), [
+    1,
+    inHeight + top + bottom,
+    inWidth + left + right,
+    batchSize * C,
+  ]) as tf.Tensor4D;
+  const taps = tf.reshape(tf.transpose(dy!, [1, 2, 0, 3]), [outHeight, outWidth, batchSize * C, M]) as tf.Tensor4D;
+  const gradient = tf.depthwiseConv2d(images, taps, 1, 'valid', 'NHWC', [strideHeight, strideWidth]);
+  return tf.reshape(tf.sum(tf.reshape(gradient, [filterHeight * filterWidth, batchSize, C * M]), 1), filterShape);
 });

@@ -2,6 +2,7 @@ import { avgPoolGrads } from './avg-pool-grad.js';
 import { conv2DBackpropFilter } from './conv2d-backprop-filter.js';
 import { conv2DBackpropInput } from './conv2d-backprop-input.js';
 import { depthwiseBackpropFilter, depthwiseBackpropInput } from './depthwise-backprop.js';
+import { identity } from './identity.js';
 import type { ComposedKernel } from './kernel.js';
 import { paddings } from './padding.js';
 import { step } from './step.js';
@@ -16,5 +17,6 @@ export const kernels: ComposedKernel[] = [
   ...avgPoolGrads,
   ...stridedSlices,
   ...paddings,
+  identity,
   step,
 ];

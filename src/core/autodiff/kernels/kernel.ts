@@ -12,7 +12,11 @@ export interface ComposedKernel {
   run: (inputs: Inputs, attrs: any, stock: Stock) => tf.Tensor;
 }
 
-export const composed = (backendName: string, kernelName: string, run: ComposedKernel['run']): ComposedKernel => ({ backendName, kernelName, run });
+export const composed = (backendName: string, kernelName: string, run: ComposedKernel['run']): ComposedKernel => ({
+  backendName,
+  kernelName,
+  run,
+});
 
 const ours = new WeakSet<tf.KernelConfig>();
 
@@ -27,7 +31,9 @@ export function installKernel({ backendName, kernelName, run }: ComposedKernel):
     kernelName,
     kernelFunc: ({ inputs, attrs, backend }) => {
       const stock: Stock = (otherInputs, otherAttrs) => {
-        const result = present!.kernelFunc({ inputs: otherInputs, attrs: otherAttrs as tf.NamedAttrMap, backend }) as tf.TensorInfo & { rank?: number };
+        const result = present!.kernelFunc({ inputs: otherInputs, attrs: otherAttrs as tf.NamedAttrMap, backend }) as tf.TensorInfo & {
+          rank?: number;
+        };
         return result.rank === undefined ? tf.engine().makeTensorFromTensorInfo(result) : (result as tf.Tensor);
       };
       return tf.tidy(() => run(inputs as Inputs, attrs, stock));
@@ -46,6 +52,16 @@ export function frame(x: tf.Tensor4D, top: number, bottom: number, left: number,
     const [B, H, W, C] = x.shape;
     result = tf.slice(x, [0, cut(top), cut(left), 0], [B, H - cut(top) - cut(bottom), W - cut(left) - cut(right), C]);
   }
-  if ([top, bottom, left, right].some((n) => n > 0)) result = tf.pad(result, [[0, 0], [grow(top), grow(bottom)], [grow(left), grow(right)], [0, 0]], value);
+  if ([top, bottom, left, right].some((n) => n > 0))
+    result = tf.pad(
+      result,
+      [
+        [0, 0],
+        [grow(top), grow(bottom)],
+        [grow(left), grow(right)],
+        [0, 0],
+      ],
+      value,
+    );
   return result;
 }

@@ -21,8 +21,14 @@ const put = (x: tf.Tensor, { top, bottom, left, right }: Frame, value = 0) => fr
 const cut = (x: tf.Tensor, { top, bottom, left, right }: Frame) => frame(x as tf.Tensor4D, -top, -bottom, -left, -right);
 const framedShape = ([B, H, W, C]: number[], { top, bottom, left, right }: Frame) => [B!, H! + top + bottom, W! + left + right, C!];
 
-const convFrame = (inputShape: number[], filterShape: number[], { strides, dilations = 1, pad, dimRoundingMode }: any, depthwise: boolean): Frame =>
-  tf.backend_util.computeConv2DInfo(inputShape as Shape4D, filterShape as Shape4D, strides, dilations, pad, dimRoundingMode, depthwise).padInfo;
+const convFrame = (
+  inputShape: number[],
+  filterShape: number[],
+  { strides, dilations = 1, pad, dimRoundingMode }: any,
+  depthwise: boolean,
+): Frame =>
+  tf.backend_util.computeConv2DInfo(inputShape as Shape4D, filterShape as Shape4D, strides, dilations, pad, dimRoundingMode, depthwise)
+    .padInfo;
 
 const poolFrame = (inputShape: number[], { filterSize, strides, pad, dimRoundingMode }: any): Frame =>
   tf.backend_util.computePool2DInfo(inputShape as Shape4D, filterSize, strides, 1, pad, dimRoundingMode).padInfo;
@@ -48,7 +54,9 @@ const convolutions = (prefix: string, forward: string, depthwise: boolean): Comp
 export const paddings: ComposedKernel[] = [
   ...convolutions('Conv2D', 'Conv2D', false),
   ...convolutions('DepthwiseConv2dNative', 'DepthwiseConv2dNative', true),
-  composed('tensorflow', 'MaxPool', ({ x }, attrs, stock) => (isNamed(attrs.pad) ? stock({ x: x! }, attrs) : stock({ x: put(x!, poolFrame(x!.shape, attrs), -Infinity) }, valid(attrs)))),
+  composed('tensorflow', 'MaxPool', ({ x }, attrs, stock) =>
+    isNamed(attrs.pad) ? stock({ x: x! }, attrs) : stock({ x: put(x!, poolFrame(x!.shape, attrs), -Infinity) }, valid(attrs)),
+  ),
   composed('tensorflow', 'MaxPoolGrad', ({ dy, input, output }, attrs, stock) => {
     if (isNamed(attrs.pad)) return stock({ dy: dy!, input: input!, output: output! }, attrs);
     const around = poolFrame(input!.shape, attrs);

@@ -7,7 +7,16 @@ export const stridedSlices = ['cpu', 'wasm'].map((engine) =>
     const { begin, end, strides, beginMask, endMask, ellipsisMask, newAxisMask, shrinkAxisMask } = attrs;
     if (!shrinkAxisMask || strides.some((stride: number) => stride < 0)) return stock({ x: x! }, attrs);
     const info = tf.slice_util.sliceInfo(x!.shape, begin, end, strides, beginMask, endMask, ellipsisMask, newAxisMask, shrinkAxisMask);
-    const plain = { begin: info.begin, end: info.end, strides: info.strides, beginMask: 0, endMask: 0, ellipsisMask: 0, newAxisMask: 0, shrinkAxisMask: 0 };
+    const plain = {
+      begin: info.begin,
+      end: info.end,
+      strides: info.strides,
+      beginMask: 0,
+      endMask: 0,
+      ellipsisMask: 0,
+      newAxisMask: 0,
+      shrinkAxisMask: 0,
+    };
     return tf.reshape(stock({ x: x! }, plain), info.finalShape);
   }),
 );

@@ -9,9 +9,10 @@ const SELU_ALPHA = 1.6732632423543772;
 const SELU_SCALE = 1.0507009873554805;
 
 export const activation: Rule[] = [
-  ofInput('Relu', (dy, x) => leakyReluGrad({ dy, x }, { alpha: 0 })),
-  rule('LeakyRelu', (dy, [x], { alpha }) => ({ x: () => leakyReluGrad({ dy, x: x! }, { alpha }) }), { inputsToSave: ['x'] }),
-  ofInput('Relu6', (dy, x) => tf.mul(dy, tf.sub(tf.step(x), tf.step(tf.sub(x, 6))))),
+  // Their outputs tell the side of 0 as well as their inputs do, and are kept anyway by what comes next.
+  ofOutput('Relu', (dy, y) => leakyReluGrad({ dy, x: y }, { alpha: 0 })),
+  rule('LeakyRelu', (dy, [y], { alpha }) => ({ x: () => leakyReluGrad({ dy, x: y! }, { alpha }) }), { outputsToSave: [true] }),
+  ofOutput('Relu6', (dy, y) => tf.mul(dy, tf.mul(tf.step(y), tf.step(tf.sub(6, y))))),
   rule(
     'Prelu',
     (dy, [x, alpha]) => {
@@ -42,10 +43,14 @@ export const activation: Rule[] = [
     }),
     { outputsToSave: [true] },
   ),
-  rule('LogSoftmax', (dy, [y], { axis }) => ({ logits: () => tf.sub(dy, tf.mul(tf.sum(dy, axis, true), tf.exp(y!))) }), { outputsToSave: [true] }),
+  rule('LogSoftmax', (dy, [y], { axis }) => ({ logits: () => tf.sub(dy, tf.mul(tf.sum(dy, axis, true), tf.exp(y!))) }), {
+    outputsToSave: [true],
+  }),
   rule(
     'ClipByValue',
-    (dy, [x], { clipValueMin, clipValueMax }) => ({ x: () => tf.mul(dy, mask(tf.logicalAnd(tf.greaterEqual(x!, clipValueMin), tf.lessEqual(x!, clipValueMax)))) }),
+    (dy, [x], { clipValueMin, clipValueMax }) => ({
+      x: () => tf.mul(dy, mask(tf.logicalAnd(tf.greaterEqual(x!, clipValueMin), tf.lessEqual(x!, clipValueMax)))),
+    }),
     { inputsToSave: ['x'] },
   ),
 ];

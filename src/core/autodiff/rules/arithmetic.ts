@@ -6,10 +6,12 @@ import { mask, rule, unbroadcast, type Rule } from './rule.js';
 type Derivative = (dy: tf.Tensor, saved: tf.Tensor) => tf.Tensor;
 
 /** A rule for y = f(x) whose derivative is written in terms of x. */
-const ofInput = (kernelName: string, d: Derivative): Rule => rule(kernelName, (dy, [x]) => ({ x: () => d(dy, x!) }), { inputsToSave: ['x'] });
+const ofInput = (kernelName: string, d: Derivative): Rule =>
+  rule(kernelName, (dy, [x]) => ({ x: () => d(dy, x!) }), { inputsToSave: ['x'] });
 
 /** A rule for y = f(x) whose derivative is written in terms of y. */
-const ofOutput = (kernelName: string, d: Derivative): Rule => rule(kernelName, (dy, [y]) => ({ x: () => d(dy, y!) }), { outputsToSave: [true] });
+const ofOutput = (kernelName: string, d: Derivative): Rule =>
+  rule(kernelName, (dy, [y]) => ({ x: () => d(dy, y!) }), { outputsToSave: [true] });
 
 /** A rule for a function that is constant between its jumps. */
 const constant = (kernelName: string): Rule =>
@@ -49,12 +51,18 @@ export const arithmetic: Rule[] = [
   // Where both are equal, `a` gets the gradient.
   rule(
     'Maximum',
-    (dy, [a, b]) => ({ a: () => unbroadcast(tf.mul(dy, mask(tf.greaterEqual(a!, b!))), a!.shape), b: () => unbroadcast(tf.mul(dy, mask(tf.less(a!, b!))), b!.shape) }),
+    (dy, [a, b]) => ({
+      a: () => unbroadcast(tf.mul(dy, mask(tf.greaterEqual(a!, b!))), a!.shape),
+      b: () => unbroadcast(tf.mul(dy, mask(tf.less(a!, b!))), b!.shape),
+    }),
     both,
   ),
   rule(
     'Minimum',
-    (dy, [a, b]) => ({ a: () => unbroadcast(tf.mul(dy, mask(tf.lessEqual(a!, b!))), a!.shape), b: () => unbroadcast(tf.mul(dy, mask(tf.greater(a!, b!))), b!.shape) }),
+    (dy, [a, b]) => ({
+      a: () => unbroadcast(tf.mul(dy, mask(tf.lessEqual(a!, b!))), a!.shape),
+      b: () => unbroadcast(tf.mul(dy, mask(tf.greater(a!, b!))), b!.shape),
+    }),
     both,
   ),
   rule(
@@ -64,7 +72,10 @@ export const arithmetic: Rule[] = [
       // log of what is not positive counts as 0.
       b: () => {
         const positive = tf.greater(a!, 0);
-        return unbroadcast(tf.mul(dy, tf.mul(y!, tf.where(positive, tf.log(tf.where(positive, a!, tf.onesLike(a!))), tf.zerosLike(a!)))), b!.shape);
+        return unbroadcast(
+          tf.mul(dy, tf.mul(y!, tf.where(positive, tf.log(tf.where(positive, a!, tf.onesLike(a!))), tf.zerosLike(a!)))),
+          b!.shape,
+        );
       },
     }),
     { ...both, outputsToSave: [true] },
@@ -95,7 +106,9 @@ export const arithmetic: Rule[] = [
   ofInput('Atan', (dy, x) => tf.div(dy, tf.add(1, tf.square(x)))),
   ofInput('Erf', (dy, x) => tf.mul(dy, tf.mul(2 / Math.sqrt(Math.PI), tf.exp(tf.neg(tf.square(x)))))),
 
-  ...['Sign', 'Step', 'Floor', 'Ceil', 'Round', 'ZerosLike', 'OnesLike', 'FloorDiv', 'ArgMax', 'ArgMin', 'IsNan', 'IsInf', 'IsFinite'].map(constant),
+  ...['Sign', 'Step', 'Floor', 'Ceil', 'Round', 'ZerosLike', 'OnesLike', 'FloorDiv', 'ArgMax', 'ArgMin', 'IsNan', 'IsInf', 'IsFinite'].map(
+    constant,
+  ),
   ...['Greater', 'GreaterEqual', 'Less', 'LessEqual', 'Equal', 'NotEqual', 'LogicalAnd', 'LogicalOr', 'LogicalNot', 'OneHot'].map(constant),
 ];
 

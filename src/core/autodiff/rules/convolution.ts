@@ -7,15 +7,49 @@ type Tensor4D = tf.Tensor4D;
 
 function undilated(where: string, dilations: number | number[] | undefined): void {
   if ([dilations ?? 1].flat().some((d) => d !== 1))
-    throw new ArgumentError('E_VALUE', `${where}: no gradient with dilations [${String(dilations)}]`, { help: 'dilate the filter itself with zeros' });
+    throw new ArgumentError('E_VALUE', `${where}: no gradient with dilations [${String(dilations)}]`, {
+      help: 'dilate the filter itself with zeros',
+    });
 }
 
 // The operations conv2DBackpropFilter and -Input are not public; their kernels are.
-const filterGradient = (x: tf.Tensor, dy: tf.Tensor, filterShape: number[], strides: unknown, pad: unknown, dataFormat: unknown, dimRoundingMode?: unknown): tf.Tensor =>
-  tf.engine().runKernel('Conv2DBackpropFilter', { x, dy }, { strides, pad, dataFormat, dimRoundingMode, filterShape } as unknown as tf.NamedAttrMap) as tf.Tensor;
+const filterGradient = (
+  x: tf.Tensor,
+  dy: tf.Tensor,
+  filterShape: number[],
+  strides: unknown,
+  pad: unknown,
+  dataFormat: unknown,
+  dimRoundingMode?: unknown,
+): tf.Tensor =>
+  tf
+    .engine()
+    .runKernel('Conv2DBackpropFilter', { x, dy }, {
+      strides,
+      pad,
+      dataFormat,
+      dimRoundingMode,
+      filterShape,
+    } as unknown as tf.NamedAttrMap) as tf.Tensor;
 
-const inputGradient = (inputShape: number[], dy: tf.Tensor, filter: tf.Tensor, strides: unknown, pad: unknown, dataFormat: unknown, dimRoundingMode?: unknown): tf.Tensor =>
-  tf.engine().runKernel('Conv2DBackpropInput', { dy, filter }, { strides, pad, dataFormat, dimRoundingMode, inputShape } as unknown as tf.NamedAttrMap) as tf.Tensor;
+const inputGradient = (
+  inputShape: number[],
+  dy: tf.Tensor,
+  filter: tf.Tensor,
+  strides: unknown,
+  pad: unknown,
+  dataFormat: unknown,
+  dimRoundingMode?: unknown,
+): tf.Tensor =>
+  tf
+    .engine()
+    .runKernel('Conv2DBackpropInput', { dy, filter }, {
+      strides,
+      pad,
+      dataFormat,
+      dimRoundingMode,
+      inputShape,
+    } as unknown as tf.NamedAttrMap) as tf.Tensor;
 
 const conv = (x: tf.Tensor, filter: tf.Tensor, { strides, pad, dataFormat, dimRoundingMode }: any): tf.Tensor =>
   tf.conv2d(x as Tensor4D, filter as Tensor4D, strides, pad, dataFormat, 1, dimRoundingMode);

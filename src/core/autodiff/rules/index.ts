@@ -12,4 +12,15 @@ import { shape } from './shape.js';
 export type { Rule } from './rule.js';
 
 /** Every differentiation rule of ours, by operation. */
-export const rules = [...arithmetic, ...activation, ...reduction, ...shape, ...indexing, ...matmul, ...convolution, ...pooling, ...resizing, ...normalization];
+export const rules = [
+  ...arithmetic,
+  ...activation,
+  ...reduction,
+  ...shape,
+  ...indexing,
+  ...matmul,
+  ...convolution,
+  ...pooling,
+  ...resizing,
+  ...normalization,
+];

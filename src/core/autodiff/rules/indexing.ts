@@ -15,7 +15,8 @@ export const indexing: Rule[] = [
     'GatherV2',
     (dy, [indices], { axis, batchDims = 0 }, inputs) => ({
       x: () => {
-        if (batchDims !== 0) throw new ArgumentError('E_VALUE', `gather: no gradient with batchDims ${batchDims}`, { help: 'reshape so that batchDims is 0' });
+        if (batchDims !== 0)
+          throw new ArgumentError('E_VALUE', `gather: no gradient with batchDims ${batchDims}`, { help: 'reshape so that batchDims is 0' });
         const { shape, rank } = inputs.x!;
         const at = tf.util.parseAxisParam(axis, shape)[0]!;
         const [outer, n, inner] = [product(shape.slice(0, at)), shape[at]!, product(shape.slice(at + 1))];

@@ -22,7 +22,13 @@ export const normalization: Rule[] = [
     },
     {
       inputsToSave: ['x', 'mean', 'variance', 'scale'],
-      needs: { x: ['variance', 'scale'], mean: ['variance', 'scale'], variance: ['x', 'mean', 'variance', 'scale'], scale: ['x', 'mean', 'variance'], offset: [] },
+      needs: {
+        x: ['variance', 'scale'],
+        mean: ['variance', 'scale'],
+        variance: ['x', 'mean', 'variance', 'scale'],
+        scale: ['x', 'mean', 'variance'],
+        offset: [],
+      },
     },
   ),
 ];

@@ -12,23 +12,42 @@ interface Attrs {
   dimRoundingMode?: 'floor' | 'round' | 'ceil';
 }
 
-const asAttrs = ({ filterSize, strides, pad, dimRoundingMode }: Attrs) => ({ filterSize, strides, pad, dimRoundingMode }) as unknown as tf.NamedAttrMap;
+const asAttrs = ({ filterSize, strides, pad, dimRoundingMode }: Attrs) =>
+  ({ filterSize, strides, pad, dimRoundingMode }) as unknown as tf.NamedAttrMap;
 
-const maxPoolGrad = (dy: tf.Tensor, input: tf.Tensor, output: tf.Tensor, attrs: Attrs): tf.Tensor => tf.engine().runKernel('MaxPoolGrad', { dy, input, output }, asAttrs(attrs)) as tf.Tensor;
+const maxPoolGrad = (dy: tf.Tensor, input: tf.Tensor, output: tf.Tensor, attrs: Attrs): tf.Tensor =>
+  tf.engine().runKernel('MaxPoolGrad', { dy, input, output }, asAttrs(attrs)) as tf.Tensor;
 
-const avgPoolGrad = (dy: tf.Tensor, input: tf.Tensor, attrs: Attrs): tf.Tensor => tf.engine().runKernel('AvgPoolGrad', { dy, input }, asAttrs(attrs)) as tf.Tensor;
+const avgPoolGrad = (dy: tf.Tensor, input: tf.Tensor, attrs: Attrs): tf.Tensor =>
+  tf.engine().runKernel('AvgPoolGrad', { dy, input }, asAttrs(attrs)) as tf.Tensor;
 
 type PickContext = ForwardContext<KernelInputs<'x' | 'input' | 'output'>, Attrs>;
 
 const composedPick = ({ inputs: { x, input, output }, attrs }: PickContext): tf.Tensor => {
   const { filterSize, strides, pad, dimRoundingMode } = attrs;
-  const info = tf.backend_util.computePool2DInfo(input.shape as [number, number, number, number], filterSize, strides, 1, pad, dimRoundingMode);
+  const info = tf.backend_util.computePool2DInfo(
+    input.shape as [number, number, number, number],
+    filterSize,
+    strides,
+    1,
+    pad,
+    dimRoundingMode,
+  );
   const { strideHeight, strideWidth, outHeight, outWidth, batchSize, inChannels } = info;
   const { top, left } = info.padInfo;
   const [height, width] = [(outHeight - 1) * strideHeight + info.filterHeight, (outWidth - 1) * strideWidth + info.filterWidth];
   const framed = (t: tf.Tensor, value: number) => {
     const [, H, W] = t.shape as [number, number, number, number];
-    const wide = tf.pad(t, [[0, 0], [top, Math.max(0, height - H - top)], [left, Math.max(0, width - W - left)], [0, 0]], value);
+    const wide = tf.pad(
+      t,
+      [
+        [0, 0],
+        [top, Math.max(0, height - H - top)],
+        [left, Math.max(0, width - W - left)],
+        [0, 0],
+      ],
+      value,
+    );
     return tf.slice(wide, [0, 0, 0, 0], [batchSize, height, width, inChannels]);
   };
   const [framedInput, framedX] = [framed(input, -Infinity), framed(x, 0)];
@@ -36,7 +55,13 @@ const composedPick = ({ inputs: { x, input, output }, attrs }: PickContext): tf.
   let free: tf.Tensor = tf.ones(output.shape);
   for (let i = 0; i < info.filterHeight; i++)
     for (let j = 0; j < info.filterWidth; j++) {
-      const at = (t: tf.Tensor) => tf.stridedSlice(t, [0, i, j, 0], [batchSize, i + (outHeight - 1) * strideHeight + 1, j + (outWidth - 1) * strideWidth + 1, inChannels], [1, strideHeight, strideWidth, 1]);
+      const at = (t: tf.Tensor) =>
+        tf.stridedSlice(
+          t,
+          [0, i, j, 0],
+          [batchSize, i + (outHeight - 1) * strideHeight + 1, j + (outWidth - 1) * strideWidth + 1, inChannels],
+          [1, strideHeight, strideWidth, 1],
+        );
       const hit = tf.mul(free, mask(tf.equal(at(framedInput), output)));
       result = tf.add(result, tf.mul(hit, at(framedX)));
       free = tf.sub(free, hit);
@@ -50,9 +75,19 @@ const pickMax: (inputs: PickContext['inputs'], attrs: Attrs) => tf.Tensor = defi
   forward: composedPick,
   engines: {
     tensorflow: (context) => {
-      const { inputs: { x, input, output }, attrs: { filterSize, strides, pad, dimRoundingMode } } = context;
+      const {
+        inputs: { x, input, output },
+        attrs: { filterSize, strides, pad, dimRoundingMode },
+      } = context;
       if (typeof pad !== 'string') return composedPick(context);
-      const info = tf.backend_util.computePool2DInfo(input.shape as [number, number, number, number], filterSize, strides, 1, pad, dimRoundingMode);
+      const info = tf.backend_util.computePool2DInfo(
+        input.shape as [number, number, number, number],
+        filterSize,
+        strides,
+        1,
+        pad,
+        dimRoundingMode,
+      );
       return executeTensorflow('MaxPoolGradGrad', [input, output, x], {
         ksize: [1, info.filterHeight, info.filterWidth, 1],
         strides: [1, info.strideHeight, info.strideWidth, 1],

@@ -22,7 +22,12 @@ function weights(kind: 'linear' | 'nearest', from: number, to: number, alignCorn
 }
 
 /** `[B, h, w, C]` -> `[B, H, W, C]` by the transposes of the matrices of a resize from `H x W` to `h x w`. */
-function transposedResize(dy: tf.Tensor, kind: 'linear' | 'nearest', [H, W]: [number, number], { alignCorners, halfPixelCenters }: any): tf.Tensor {
+function transposedResize(
+  dy: tf.Tensor,
+  kind: 'linear' | 'nearest',
+  [H, W]: [number, number],
+  { alignCorners, halfPixelCenters }: any,
+): tf.Tensor {
   const [B, h, w, C] = dy.shape as [number, number, number, number];
   const rows = weights(kind, H, h, alignCorners, halfPixelCenters);
   const columns = weights(kind, W, w, alignCorners, halfPixelCenters);
@@ -32,6 +37,8 @@ function transposedResize(dy: tf.Tensor, kind: 'linear' | 'nearest', [H, W]: [nu
 }
 
 const resize = (kernelName: string, kind: 'linear' | 'nearest'): Rule =>
-  rule(kernelName, (dy, _saved, attrs, { images }) => ({ images: () => transposedResize(dy, kind, [images!.shape[1]!, images!.shape[2]!], attrs) }));
+  rule(kernelName, (dy, _saved, attrs, { images }) => ({
+    images: () => transposedResize(dy, kind, [images!.shape[1]!, images!.shape[2]!], attrs),
+  }));
 
 export const resizing: Rule[] = [resize('ResizeBilinear', 'linear'), resize('ResizeNearestNeighbor', 'nearest')];

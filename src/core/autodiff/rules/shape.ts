@@ -2,10 +2,15 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { rule, unbroadcast, type Rule } from './rule.js';
 
-const reshaped = (kernelName: string, input = 'x'): Rule => rule(kernelName, (dy, _saved, _attrs, inputs) => ({ [input]: () => tf.reshape(dy, inputs[input]!.shape) }));
+const reshaped = (kernelName: string, input = 'x'): Rule =>
+  rule(kernelName, (dy, _saved, _attrs, inputs) => ({ [input]: () => tf.reshape(dy, inputs[input]!.shape) }));
 
 /** Zeros around `dy` so that it lies at `begin` in a tensor of `shape`. */
-const padded = (dy: tf.Tensor, begin: number[], shape: number[]) => tf.pad(dy, shape.map((n, i) => [begin[i]!, n - begin[i]! - dy.shape[i]!] as [number, number]));
+const padded = (dy: tf.Tensor, begin: number[], shape: number[]) =>
+  tf.pad(
+    dy,
+    shape.map((n, i) => [begin[i]!, n - begin[i]! - dy.shape[i]!] as [number, number]),
+  );
 
 /** Puts `steps[i] - 1` zeros between the values along each axis. */
 export function dilate(x: tf.Tensor, steps: readonly number[]): tf.Tensor {
@@ -16,7 +21,13 @@ export function dilate(x: tf.Tensor, steps: readonly number[]): tf.Tensor {
     const before = result.shape.slice(0, axis).reduce((a, b) => a * b, 1);
     const after = result.shape.slice(axis + 1).reduce((a, b) => a * b, 1);
     // [before, n, 1, after] -> [before, n, step, after] -> without the zeros after the last value
-    const spaced = tf.reshape(tf.pad(tf.reshape(result, [before * n, after]), [[0, 0], [0, (step - 1) * after]]), [before, n * step, after]);
+    const spaced = tf.reshape(
+      tf.pad(tf.reshape(result, [before * n, after]), [
+        [0, 0],
+        [0, (step - 1) * after],
+      ]),
+      [before, n * step, after],
+    );
     const shape = [...result.shape];
     shape[axis] = (n - 1) * step + 1;
     result = tf.reshape(tf.slice(spaced, [0, 0, 0], [before, shape[axis], after]), shape);
@@ -27,7 +38,10 @@ export function dilate(x: tf.Tensor, steps: readonly number[]): tf.Tensor {
 /** Copies of a tensor side by side: fold them and sum. */
 function untile(dy: tf.Tensor, shape: number[], reps: number[]): tf.Tensor {
   const interleaved = shape.flatMap((n, i) => [reps[i]!, n]);
-  return tf.sum(tf.reshape(dy, interleaved), shape.map((_, i) => 2 * i));
+  return tf.sum(
+    tf.reshape(dy, interleaved),
+    shape.map((_, i) => 2 * i),
+  );
 }
 
 /** Puts the values of a strided slice back where they were, with zeros between. */
@@ -57,7 +71,12 @@ function unmirror(dy: tf.Tensor, paddings: [number, number][], mode: 'reflect' |
     };
     const shape = [...x.shape];
     shape[axis] = n;
-    const at = (part: tf.Tensor, start: number) => padded(part, shape.map((_, i) => (i === axis ? start : 0)), shape);
+    const at = (part: tf.Tensor, start: number) =>
+      padded(
+        part,
+        shape.map((_, i) => (i === axis ? start : 0)),
+        shape,
+      );
     let sum = part(before, n);
     if (before > 0) sum = tf.add(sum, at(tf.reverse(part(0, before), axis), skip));
     if (after > 0) sum = tf.add(sum, at(tf.reverse(part(before + n, after), axis), n - skip - after));
@@ -74,7 +93,13 @@ function spaceToDepth(x: tf.Tensor, block: number): tf.Tensor {
 export const shape: Rule[] = [
   reshaped('Reshape'),
   reshaped('ExpandDims', 'input'),
-  rule('Transpose', (dy, _saved, { perm }) => ({ x: () => tf.transpose(dy, perm.map((_: number, i: number) => perm.indexOf(i))) })),
+  rule('Transpose', (dy, _saved, { perm }) => ({
+    x: () =>
+      tf.transpose(
+        dy,
+        perm.map((_: number, i: number) => perm.indexOf(i)),
+      ),
+  })),
   rule('BroadcastTo', (dy, _saved, _attrs, { x }) => ({ x: () => unbroadcast(dy, x!.shape) })),
   rule('Tile', (dy, _saved, { reps }, { x }) => ({ x: () => untile(dy, x!.shape, reps) })),
   rule('Reverse', (dy, _saved, { dims }) => ({ x: () => tf.reverse(dy, dims) })),
@@ -96,16 +121,31 @@ export const shape: Rule[] = [
         name,
         () => {
           const at = tf.util.parseAxisParam(axis, dy.shape)[0]!;
-          const part = tf.slice(dy, dy.shape.map((_, i) => (i === at ? index : 0)), dy.shape.map((n, i) => (i === at ? 1 : n)));
+          const part = tf.slice(
+            dy,
+            dy.shape.map((_, i) => (i === at ? index : 0)),
+            dy.shape.map((n, i) => (i === at ? 1 : n)),
+          );
           return tf.reshape(part, inputs[name]!.shape);
         },
       ]),
     ),
   ),
-  rule('Unpack', (dys, _saved, { axis }, { value }) => ({ value: () => tf.reshape(tf.stack(Array.isArray(dys) ? (dys as tf.Tensor[]) : [dys], axis), value!.shape) })),
-  rule('Slice', (dy, _saved, { begin, size }, { x }) => ({ x: () => padded(dy, tf.slice_util.parseSliceParams(x!, begin, size)[0]!, x!.shape) })),
+  rule('Unpack', (dys, _saved, { axis }, { value }) => ({
+    value: () => tf.reshape(tf.stack(Array.isArray(dys) ? (dys as tf.Tensor[]) : [dys], axis), value!.shape),
+  })),
+  rule('Slice', (dy, _saved, { begin, size }, { x }) => ({
+    x: () => padded(dy, tf.slice_util.parseSliceParams(x!, begin, size)[0]!, x!.shape),
+  })),
   rule('StridedSlice', (dy, _saved, attrs, { x }) => ({ x: () => unslice(dy, x!.shape, attrs) })),
-  rule('PadV2', (dy, _saved, { paddings }, { x }) => ({ x: () => tf.slice(dy, paddings.map((p: number[]) => p[0]), x!.shape) })),
+  rule('PadV2', (dy, _saved, { paddings }, { x }) => ({
+    x: () =>
+      tf.slice(
+        dy,
+        paddings.map((p: number[]) => p[0]),
+        x!.shape,
+      ),
+  })),
   rule('MirrorPad', (dy, _saved, { paddings, mode }) => ({ x: () => unmirror(dy, paddings, mode) })),
   rule('SpaceToBatchND', (dy, _saved, { blockShape, paddings }) => ({ x: () => tf.batchToSpaceND(dy, blockShape, paddings) })),
   rule('BatchToSpaceND', (dy, _saved, { blockShape, crops }) => ({ x: () => tf.spaceToBatchND(dy, blockShape, crops) })),
