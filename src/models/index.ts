@@ -6,6 +6,7 @@ export { UNetBlock, type UNetBlockOptions } from './backbones/unet-block.js';
 export { encoderDiscriminator, EncoderDiscriminator, type EncoderDiscriminatorOptions } from './discriminators/encoder-discriminator.js';
 export { FeatureDiscriminator, type FeatureDiscriminatorOptions } from './discriminators/feature-discriminator.js';
 export { DiscriminatorHead, headWidths, type HeadOptions } from './discriminators/head.js';
+export { ImageClassifier, loadImageClassifier, type ImageClassifierConfig } from './features/image-classifier.js';
 export type { FeatureNetwork, FeatureStage } from './features/feature-network.js';
 export { TeacherEncoder, type TeacherEncoderOptions } from './features/teacher-encoder.js';
 export { freezeConvolutions, freezeNothing, freezeWhere, trainOnly } from './freeze/policies.js';

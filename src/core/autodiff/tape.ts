@@ -169,9 +169,7 @@ export function repairTape(): void {
     if (gradientFunction)
       node.gradient = (dys) => {
         const config = tf.getGradient(kernelName) as { acceptsMissing?: boolean } | undefined;
-        const known = config?.acceptsMissing
-          ? (dys as tf.Tensor[])
-          : dys.map((dy, i) => dy ?? tf.zeros(outputs[i]!.shape, outputs[i]!.dtype as 'float32'));
+        const known = config?.acceptsMissing ? (dys as tf.Tensor[]) : dys.map((dy, i) => dy ?? tf.fill(outputs[i]!.shape, 0));
         return gradientFunction(known.length > 1 ? known : known[0]!, saved, attrs ?? {}, inputs);
       };
     record(node);

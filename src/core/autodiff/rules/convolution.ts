@@ -22,15 +22,13 @@ const filterGradient = (
   dataFormat: unknown,
   dimRoundingMode?: unknown,
 ): tf.Tensor =>
-  tf
-    .engine()
-    .runKernel('Conv2DBackpropFilter', { x, dy }, {
-      strides,
-      pad,
-      dataFormat,
-      dimRoundingMode,
-      filterShape,
-    } as unknown as tf.NamedAttrMap) as tf.Tensor;
+  tf.engine().runKernel('Conv2DBackpropFilter', { x, dy }, {
+    strides,
+    pad,
+    dataFormat,
+    dimRoundingMode,
+    filterShape,
+  } as unknown as tf.NamedAttrMap) as tf.Tensor;
 
 const inputGradient = (
   inputShape: number[],
@@ -41,15 +39,13 @@ const inputGradient = (
   dataFormat: unknown,
   dimRoundingMode?: unknown,
 ): tf.Tensor =>
-  tf
-    .engine()
-    .runKernel('Conv2DBackpropInput', { dy, filter }, {
-      strides,
-      pad,
-      dataFormat,
-      dimRoundingMode,
-      inputShape,
-    } as unknown as tf.NamedAttrMap) as tf.Tensor;
+  tf.engine().runKernel('Conv2DBackpropInput', { dy, filter }, {
+    strides,
+    pad,
+    dataFormat,
+    dimRoundingMode,
+    inputShape,
+  } as unknown as tf.NamedAttrMap) as tf.Tensor;
 
 const conv = (x: tf.Tensor, filter: tf.Tensor, { strides, pad, dataFormat, dimRoundingMode }: any): tf.Tensor =>
   tf.conv2d(x as Tensor4D, filter as Tensor4D, strides, pad, dataFormat, 1, dimRoundingMode);

@@ -51,8 +51,8 @@ const composedPick = ({ inputs: { x, input, output }, attrs }: PickContext): tf.
     return tf.slice(wide, [0, 0, 0, 0], [batchSize, height, width, inChannels]);
   };
   const [framedInput, framedX] = [framed(input, -Infinity), framed(x, 0)];
-  let result: tf.Tensor = tf.zeros(output.shape);
-  let free: tf.Tensor = tf.ones(output.shape);
+  let result: tf.Tensor = tf.zerosLike(output);
+  let free: tf.Tensor = tf.onesLike(output);
   for (let i = 0; i < info.filterHeight; i++)
     for (let j = 0; j < info.filterWidth; j++) {
       const at = (t: tf.Tensor) =>

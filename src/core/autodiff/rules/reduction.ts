@@ -8,10 +8,12 @@ function keepDims(shape: number[], axes: number | number[] | null | undefined): 
   return shape.map((n, i) => (reduced.has(i) ? 1 : n));
 }
 
-/** Copies `dy` along the reduced axes. */
+/** Copies `dy` along the reduced axes: a product with ones that stretch along these only (`tile` is slow on wasm). */
 function spread(dy: tf.Tensor, shape: number[], axes: number | number[]): tf.Tensor {
   const expanded = tf.reshape(dy, keepDims(shape, axes));
-  return tf.util.arraysEqual(expanded.shape, shape) ? expanded : tf.mul(expanded, tf.ones(shape));
+  if (tf.util.arraysEqual(expanded.shape, shape)) return expanded;
+  const stretch = shape.map((n, i) => (expanded.shape[i] === n ? 1 : n));
+  return tf.mul(expanded, tf.fill(stretch, 1));
 }
 
 /** Every element that attains the extreme gets the gradient. */

@@ -1,0 +1,91 @@
+/**
+ * A small convolutional classifier whose last hidden layer serves as features for the Fréchet distance on data sets that
+ * no published network knows. The package ships one that was trained on `shapes`.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import type { FeatureExtractor } from '../../core/contracts/metric.js';
+import { readSafetensors, writeSafetensors } from '../../core/safetensors.js';
+import { WeightsError } from '../../core/errors.js';
+import { toFloat } from '../../data/images.js';
+import { kaimingUniform, zeros } from '../nn/initializers.js';
+import { Conv2d, Linear } from '../nn/layers.js';
+import { Module } from '../nn/module.js';
+import { weightsOf } from '../teachers/safetensors-teacher.js';
+
+export interface ImageClassifierConfig {
+  channels: number;
+  classes: number;
+  /** Channels of the convolutions; each but the first is preceded by a 2x2 mean. */
+  widths: readonly number[];
+  /** Length of a feature row. */
+  features: number;
+}
+
+const initialization = { weight: (fanIn: number) => kaimingUniform(fanIn, Math.SQRT2), bias: () => zeros };
+
+/** Per width two 3x3 convolutions with ReLU, 2x2 means between; then the mean over the image, a hidden layer, and the classes. */
+export class ImageClassifier extends Module implements FeatureExtractor {
+  readonly name: string;
+  readonly dimensions: number;
+  readonly #levels: [Conv2d, Conv2d][];
+  readonly #hidden: Linear;
+  readonly #output: Linear;
+
+  constructor(
+    readonly config: ImageClassifierConfig,
+    name = 'image-classifier',
+  ) {
+    super();
+    this.name = name;
+    this.dimensions = config.features;
+    const place = (layer: string) => ({ name: layer, role: 'feature' as const });
+    const convolution = (layer: string, inputs: number, outputs: number) =>
+      this.addChild(new Conv2d(place(layer), inputs, outputs, initialization, { kernel: 3 }));
+    this.#levels = config.widths.map((width, level) => [
+      convolution(`levels.${level}.conv0`, config.widths[level - 1] ?? config.channels, width),
+      convolution(`levels.${level}.conv1`, width, width),
+    ]);
+    this.#hidden = this.addChild(new Linear(place('hidden'), config.widths.at(-1)!, config.features, initialization));
+    this.#output = this.addChild(new Linear(place('output'), config.features, config.classes, initialization));
+  }
+
+  /** `images` `[B, H, W, C]` in [-1, 1] to features `[B, features]` and logits `[B, classes]`. */
+  forward(images: tf.Tensor4D): { features: tf.Tensor2D; logits: tf.Tensor2D } {
+    return tf.tidy(() => {
+      let y = images;
+      this.#levels.forEach(([conv0, conv1], level) => {
+        if (level > 0) y = tf.avgPool(y, 2, 2, 'valid');
+        y = tf.relu(conv1.forward(tf.relu(conv0.forward(y))));
+      });
+      const features = tf.relu(this.#hidden.forward(tf.mean(y, [1, 2])));
+      return { features, logits: this.#output.forward(features) };
+    });
+  }
+
+  extract(images: Uint8Array, shape: readonly [number, number, number, number]): Promise<Float32Array> {
+    const features = tf.tidy(() => this.forward(tf.tensor4d(toFloat(images), [...shape])).features);
+    return features.data<'float32'>().finally(() => features.dispose());
+  }
+
+  /** Writes weights and configuration as safetensors. */
+  async save(path: string, metadata: Record<string, string> = {}): Promise<void> {
+    await writeSafetensors(
+      path,
+      this.tensors().map((tensor) => ({ name: tensor.name, shape: tensor.shape, data: () => tensor.read() })),
+      { config: JSON.stringify(this.config), name: this.name, ...metadata },
+    );
+  }
+}
+
+/** Loads what `ImageClassifier.save` wrote. Throws as `readSafetensors`, and `E_WEIGHTS_UNKNOWN` for other files. */
+export async function loadImageClassifier(path: string): Promise<ImageClassifier> {
+  const file = await readSafetensors(path);
+  const { config, name } = file.metadata;
+  if (config === undefined)
+    throw new WeightsError('E_WEIGHTS_UNKNOWN', `${path}: expected a classifier with its configuration in the metadata, found none`, {
+      help: 'write it with ImageClassifier.save()',
+    });
+  const classifier = new ImageClassifier(JSON.parse(config) as ImageClassifierConfig, name);
+  await classifier.load(weightsOf(file, path));
+  return classifier;
+}
