@@ -42,7 +42,7 @@ const engines = process.argv.length > 2 ? process.argv.slice(2) : ['tensorflow',
 for (const engine of engines) {
   await tf.setBackend(engine);
   installAutodiff();
-  for (const shape of [
+  for (const shape of <[number, number, number, number][]>[
     [64, 16, 16, 32],
     [64, 8, 8, 64],
   ]) {
