@@ -41,8 +41,11 @@ function sizes(x: tf.Tensor, groups: number) {
   return { B, N: H * W, C, G: groups, D: C / groups };
 }
 
-/** Sums over the pixels of `[B, N, C]`: `[B, 1, C]`. A product with ones is the fastest reduction on every engine. */
-const sumPixels = (x: tf.Tensor, N: number): tf.Tensor => (N === 1 ? x : tf.matMul(tf.ones([1, 1, N]), x));
+/**
+ * `weight` times the sum over the pixels of `[B, N, C]`: `[B, 1, C]`. A product of matrices is the fastest reduction
+ * on every engine.
+ */
+const sumPixels = (x: tf.Tensor, N: number, weight = 1): tf.Tensor => (N === 1 ? x : tf.matMul(tf.fill([1, 1, N], weight), x));
 
 /** `a` and `b` of `z = x a + b`, both `[B, 1, C]`, from the groups' statistics `[B, G, 1]`. */
 function coefficients({ x, gamma, beta, scale, shift }: Affine, mean: tf.Tensor, rstd: tf.Tensor, groups: number) {
@@ -142,8 +145,8 @@ const groupNormKernel = defineKernel({
   forward: ({ inputs, attrs: { groups, epsilon, silu } }: ForwardContext<Affine, Attrs>): tf.Tensor[] => {
     const { B, N, C, G, D } = sizes(inputs.x, groups);
     const x = tf.reshape(inputs.x, [B, N, C]);
-    const channelMean = tf.div(sumPixels(x, N), N);
-    const channelVariance = tf.div(sumPixels(tf.squaredDifference(x, channelMean), N), N);
+    const channelMean = sumPixels(x, N, 1 / N);
+    const channelVariance = sumPixels(tf.squaredDifference(x, channelMean), N, 1 / N);
     const grouped = tf.reshape(channelMean, [B, G, D]);
     const mean = tf.mean(grouped, 2, true);
     const variance = tf.mean(tf.add(tf.reshape(channelVariance, [B, G, D]), tf.squaredDifference(grouped, mean)), 2, true);
