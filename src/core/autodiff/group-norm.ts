@@ -47,18 +47,20 @@ function sizes(x: tf.Tensor, groups: number) {
  */
 const sumPixels = (x: tf.Tensor, N: number, weight = 1): tf.Tensor => (N === 1 ? x : tf.matMul(tf.fill([1, 1, N], weight), x));
 
-/** `a` and `b` of `z = x a + b`, both `[B, 1, C]`, from the groups' statistics `[B, G, 1]`. */
+/** `a` and, on demand, `b` of `z = x a + b`, both `[B, 1, C]`, from the groups' statistics `[B, G, 1]`. */
 function coefficients({ x, gamma, beta, scale, shift }: Affine, mean: tf.Tensor, rstd: tf.Tensor, groups: number) {
   const { B, C, G, D } = sizes(x, groups);
   const grouped = [-1, G, D];
-  let a = tf.mul(rstd, tf.reshape(gamma, grouped));
-  let b = tf.sub(tf.reshape(beta, grouped), tf.mul(mean, a));
-  if (scale) {
-    const factor = tf.add(tf.reshape(scale, grouped), 1);
-    [a, b] = [tf.mul(a, factor), tf.mul(b, factor)];
-  }
-  if (shift) b = tf.add(b, tf.reshape(shift, grouped));
-  return { a: tf.reshape(a, [B, 1, C]), b: tf.reshape(b, [B, 1, C]) };
+  const unscaled = tf.mul(rstd, tf.reshape(gamma, grouped));
+  const factor = scale && tf.add(tf.reshape(scale, grouped), 1);
+  const scaled = (t: tf.Tensor) => (factor ? tf.mul(t, factor) : t);
+  return {
+    a: tf.reshape(scaled(unscaled), [B, 1, C]),
+    b: () => {
+      const b = scaled(tf.sub(tf.reshape(beta, grouped), tf.mul(mean, unscaled)));
+      return tf.reshape(shift ? tf.add(b, tf.reshape(shift, grouped)) : b, [B, 1, C]);
+    },
+  };
 }
 
 /** The same function in plain operations, every one of which has a gradient of every order. */
@@ -88,7 +90,7 @@ const groupNormGrad: (inputs: GradInputs, attrs: Attrs) => tf.Tensor[] = defineK
     let dz = dy;
     if (silu) {
       // silu' = sigma + silu (1 - sigma)
-      const z = inputs.sigma ? undefined : tf.add(tf.mul(x, a), b);
+      const z = inputs.sigma ? undefined : tf.add(tf.mul(x, a), b());
       const sigma = z ? tf.sigmoid(z) : tf.reshape(inputs.sigma!, [B, N, C]);
       const y = z ? tf.mul(z, sigma) : tf.reshape(inputs.y, [B, N, C]);
       dz = tf.mul(dy, tf.add(sigma, tf.mul(y, tf.sub(1, sigma))));
@@ -152,7 +154,7 @@ const groupNormKernel = defineKernel({
     const variance = tf.mean(tf.add(tf.reshape(channelVariance, [B, G, D]), tf.squaredDifference(grouped, mean)), 2, true);
     const rstd = tf.rsqrt(tf.add(variance, epsilon));
     const { a, b } = coefficients(inputs, mean, rstd, groups);
-    const z = tf.add(tf.mul(x, a), b);
+    const z = tf.add(tf.mul(x, a), b());
     if (!silu) return [tf.reshape(z, inputs.x.shape), mean, rstd];
     const sigma = tf.sigmoid(z);
     return [tf.reshape(tf.mul(z, sigma), inputs.x.shape), mean, rstd, sigma];
