@@ -39,8 +39,8 @@ export interface KernelDefinition<Inputs, Attrs, Outputs extends tf.Tensor | tf.
   name: string;
   /** The result, composed of tf operations; runs in a `tidy`, is not recorded. */
   forward: Forward<Inputs, Attrs, Outputs>;
-  /** Replaces `forward` on some engines. */
-  engines?: Partial<Record<EngineName, Forward<Inputs, Attrs, Outputs>>>;
+  /** Replaces `forward` on some engines; where it returns undefined, `forward` runs. */
+  engines?: Partial<Record<EngineName, (context: ForwardContext<Inputs, Attrs>) => Outputs | undefined>>;
   /** Inputs that the gradient needs. */
   inputsToSave?: readonly (keyof Inputs & string)[];
   /** Indices of outputs that the gradient needs. */
@@ -79,7 +79,8 @@ export function defineKernel<Inputs extends object, Attrs extends object, Output
   const { name, forward, engines = {}, inputsToSave = [], outputsToSave = [], gradient } = definition;
 
   for (const engine of ENGINES) {
-    const run = engines[engine] ?? forward;
+    const special = engines[engine];
+    const run: typeof forward = special ? (context) => special(context) ?? forward(context) : forward;
     registerKernelQuietly({
       kernelName: name,
       backendName: engine,

@@ -9,6 +9,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { ArgumentError } from '../errors.js';
+import { fusedGroupNorm, fusedGroupNormGrad } from '../native/group-norm.js';
 import { defineKernel, type ForwardContext, type KernelInputs } from './define-kernel.js';
 import { gradients, vectorJacobianProduct } from './gradients.js';
 import { zeroLike } from './tape.js';
@@ -117,6 +118,7 @@ const groupNormGrad: (inputs: GradInputs, attrs: Attrs) => tf.Tensor[] = defineK
     if (shift) result.push(tf.reshape(s1, shift.shape));
     return result;
   },
+  engines: { tensorflow: ({ inputs, attrs }) => fusedGroupNormGrad(inputs, attrs) },
   inputsToSave: ['dy', 'x', 'gamma', 'beta', 'scale', 'shift'],
   // Second order: differentiate the gradient of `reference`. The statistics are functions of x there.
   gradient: ({ dys, inputs, present, attrs }) => {
@@ -143,7 +145,7 @@ const groupNormGrad: (inputs: GradInputs, attrs: Attrs) => tf.Tensor[] = defineK
 
 const groupNormKernel = defineKernel({
   name: 'OnestepGroupNorm',
-  /** y, the groups' mean and 1/std `[B, G, 1]`, and with SiLU sigmoid(z). */
+  /** y, the groups' mean and 1/std `[B, G, 1]`, and with SiLU sigmoid(z), which the fused operation leaves out. */
   forward: ({ inputs, attrs: { groups, epsilon, silu } }: ForwardContext<Affine, Attrs>): tf.Tensor[] => {
     const { B, N, C, G, D } = sizes(inputs.x, groups);
     const x = tf.reshape(inputs.x, [B, N, C]);
@@ -159,6 +161,7 @@ const groupNormKernel = defineKernel({
     const sigma = tf.sigmoid(z);
     return [tf.reshape(tf.mul(z, sigma), inputs.x.shape), mean, rstd, sigma];
   },
+  engines: { tensorflow: ({ inputs, attrs }) => fusedGroupNorm(inputs, attrs) },
   inputsToSave: [...NAMES],
   outputsToSave: [0, 1, 2, 3],
   gradient: ({ dy, inputs, outputs: [y, mean, rstd, sigma], attrs }) => {

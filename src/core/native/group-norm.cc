@@ -1,0 +1,323 @@
+// Group normalization, modulation and SiLU in one operation, and its gradient in another (Wu & He 2018).
+//
+// Activations are [B, H, W, C]; u = x + offset, and per sample and channel everything before the activation is
+// z = (u - mean) a + b. One sample is worked on by one thread and mostly stays in its cache. Sums run in float over
+// at most kBlock pixels and in double over blocks; the variance is that of deviations from the mean, so nothing
+// cancels for data whose mean is far from zero.
+#include <cmath>
+
+#include "fused-ops.h"
+
+namespace onestep {
+namespace {
+
+constexpr int64_t kBlock = 64;
+
+struct Attributes {
+  int64_t groups;
+  float epsilon;
+  bool silu, scale, shift, offset;
+};
+
+void* create(TF_OpKernelConstruction* raw) {
+  const Construction c{raw};
+  return new Attributes{c.integer("groups"), c.number("epsilon"),   c.flag("silu"),
+                        c.flag("has_scale"), c.flag("has_shift"), c.flag("has_offset")};
+}
+
+void destroy(void* attributes) { delete static_cast<Attributes*>(attributes); }
+
+// The inputs that both operations have: x, gamma, beta, and scale, shift and offset where given.
+struct Inputs {
+  Tensor x, gamma, beta, scale, shift, offset;
+  int64_t B = 0, N = 0, C = 0, G = 0, D = 0;
+
+  // `first` is the index of x, `extra` that of the first of scale, shift and offset.
+  Inputs(Call& call, const Attributes& attributes, const char* name, int first, int extra)
+      : x(call.input(first)), gamma(call.input(first + 1)), beta(call.input(first + 2)),
+        scale(attributes.scale ? call.input(extra) : Tensor()),
+        shift(attributes.shift ? call.input(extra + attributes.scale) : Tensor()),
+        offset(attributes.offset ? call.input(extra + attributes.scale + attributes.shift) : Tensor()) {
+    if (!call.ok()) return;
+    const auto shape = x.shape();
+    const std::string where = std::string(name) + ": x " + describe(shape) + ": ";
+    if (!call.expect(shape.size() == 4, where + "expected [B, H, W, C]")) return;
+    B = shape[0];
+    N = shape[1] * shape[2];
+    C = shape[3];
+    G = attributes.groups;
+    if (!call.expect(G > 0 && C % G == 0, where + "expected channels that are a multiple of " + std::to_string(G) + " groups")) return;
+    D = C / G;
+    const auto check = [&](const char* what, const Tensor& tensor, int64_t size) {
+      if (tensor.raw)
+        call.expect(tensor.size() == size, where + "expected " + what + " of " + std::to_string(size) + " values, got " +
+                                               describe(tensor.shape()));
+    };
+    check("gamma", gamma, C);
+    check("beta", beta, C);
+    check("scale", scale, B * C);
+    check("shift", shift, B * C);
+    check("offset", offset, B * C);
+  }
+
+  // a and b for the 1/std of each group; `slip` is how far a channel's centre is from u's mean.
+  void affine(int64_t sample, const float* rstd, const float* slip, float* a, float* b) const {
+    const float *g = gamma.data(), *o = beta.data();
+    const float* s = scale.raw ? scale.data() + sample * C : nullptr;
+    const float* t = shift.raw ? shift.data() + sample * C : nullptr;
+    for (int64_t c = 0; c < C; c++) {
+      const float factor = s ? s[c] + 1.0f : 1.0f;
+      a[c] = rstd[c / D] * g[c] * factor;
+      b[c] = o[c] * factor + (t ? t[c] : 0.0f) + (slip ? slip[c] * a[c] : 0.0f);
+    }
+  }
+};
+
+// sums[c] += the sum over pixels of term(x, channel), added up in float over blocks.
+template <class Term> void sumOverPixels(const float* x, int64_t N, int64_t C, double* sums, Term term) {
+  // Four vectors at once: their additions do not wait for one another.
+  int64_t c = 0;
+  constexpr int K = 4, W = width<Float8>;
+  for (; c + K * W <= C; c += K * W) {
+    for (int64_t from = 0; from < N; from += kBlock) {
+      const int64_t to = from + kBlock < N ? from + kBlock : N;
+      Float8 sum[K] = {};
+      for (int64_t n = from; n < to; n++)
+        for (int k = 0; k < K; k++) sum[k] += term(load<Float8>(x + n * C + c + k * W), c + k * W);
+      for (int k = 0; k < K; k++)
+        for (int i = 0; i < W; i++) sums[c + k * W + i] += sum[k][i];
+    }
+  }
+  forChannels(C - c, [&](int64_t rest, auto tag) {
+    using V = decltype(tag);
+    for (int64_t from = 0; from < N; from += kBlock) {
+      const int64_t to = from + kBlock < N ? from + kBlock : N;
+      V sum{};
+      for (int64_t n = from; n < to; n++) sum += term(load<V>(x + n * C + c + rest), c + rest);
+      float parts[width<V>];
+      store<V>(parts, sum);
+      for (int i = 0; i < width<V>; i++) sums[c + rest + i] += parts[i];
+    }
+  });
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Forward
+
+template <bool silu> void normalize(const float* x, float* y, int64_t N, int64_t C, const float* centre, const float* a, const float* b) {
+  for (int64_t n = 0; n < N; n++) {
+    forChannels(C, [&](int64_t c, auto tag) {
+      using V = decltype(tag);
+      const V z = (load<V>(x + n * C + c) - load<V>(centre + c)) * load<V>(a + c) + load<V>(b + c);
+      if constexpr (silu) store<V>(y + n * C + c, z * sigmoid<V>(z));
+      else store<V>(y + n * C + c, z);
+    });
+  }
+}
+
+void forwardSample(const Inputs& in, const Attributes& attributes, int64_t sample, float* y, float* means, float* rstds) {
+  const int64_t N = in.N, C = in.C, G = in.G, D = in.D;
+  const float* x = in.x.data() + sample * N * C;
+  const float* offset = in.offset.raw ? in.offset.data() + sample * C : nullptr;
+  std::vector<double> sums(C, 0.0), squares(C, 0.0);
+  std::vector<float> scratch(4 * C);
+  float *centre = scratch.data(), *slip = centre + C, *a = slip + C, *b = a + C;
+
+  sumOverPixels(x, N, C, sums.data(), [](auto v, int64_t) { return v; });
+  for (int64_t g = 0; g < G; g++) {
+    double sum = 0;
+    for (int64_t c = g * D; c < (g + 1) * D; c++) sum += sums[c] + (offset ? static_cast<double>(N) * offset[c] : 0.0);
+    const double mean = sum / static_cast<double>(N * D);
+    means[g] = static_cast<float>(mean);
+    for (int64_t c = g * D; c < (g + 1) * D; c++) {
+      const double exact = mean - (offset ? offset[c] : 0.0f);
+      centre[c] = static_cast<float>(exact);
+      slip[c] = static_cast<float>(centre[c] - exact);
+    }
+  }
+  sumOverPixels(x, N, C, squares.data(), [centre](auto v, int64_t c) {
+    const auto d = v - load<decltype(v)>(centre + c);
+    return d * d;
+  });
+  for (int64_t g = 0; g < G; g++) {
+    double sum = 0;
+    for (int64_t c = g * D; c < (g + 1) * D; c++) sum += squares[c];
+    rstds[g] = static_cast<float>(1.0 / std::sqrt(sum / static_cast<double>(N * D) + attributes.epsilon));
+  }
+  in.affine(sample, rstds, slip, a, b);
+  (attributes.silu ? normalize<true> : normalize<false>)(x, y + sample * N * C, N, C, centre, a, b);
+}
+
+void compute(void* raw, TF_OpKernelContext* context) {
+  const auto& attributes = *static_cast<Attributes*>(raw);
+  Call call(context);
+  const Inputs in(call, attributes, "OnestepGroupNorm", 0, 3);
+  if (!call.ok()) return;
+  const Tensor y = call.output(0, in.x.shape());
+  const Tensor mean = call.output(1, {in.B, in.G, 1});
+  const Tensor rstd = call.output(2, {in.B, in.G, 1});
+  if (!call.ok() || in.x.size() == 0) return;
+  parallelFor(in.B, in.x.size(), [&](int64_t sample) {
+    forwardSample(in, attributes, sample, y.data(), mean.data() + sample * in.G, rstd.data() + sample * in.G);
+  });
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Gradient
+
+// Sums over pixels of one sample, per channel.
+struct Sums {
+  double* dz;       // dz
+  double* centred;  // dz (u - mean)
+};
+
+// Writes dz = dy silu'(z), which is dy without SiLU, and adds up the sums.
+template <bool silu>
+void gradientOfAffine(const float* dy, const float* x, float* dz, int64_t N, int64_t C, const float* centre, const float* a,
+                      const float* b, Sums sums) {
+  forChannels(C, [&](int64_t c, auto tag) {
+    using V = decltype(tag);
+    const V middle = load<V>(centre + c), factor = load<V>(a + c), constant = load<V>(b + c);
+    for (int64_t from = 0; from < N; from += kBlock) {
+      const int64_t to = from + kBlock < N ? from + kBlock : N;
+      V sum{}, centred{};
+      for (int64_t n = from; n < to; n++) {
+        const V d = load<V>(x + n * C + c) - middle;
+        V g = load<V>(dy + n * C + c);
+        if constexpr (silu) {
+          const V z = d * factor + constant;
+          const V s = sigmoid<V>(z);
+          g = g * (s * (1.0f + z * (1.0f - s)));
+          store<V>(dz + n * C + c, g);
+        }
+        sum += g;
+        centred += g * d;
+      }
+      float parts[2][width<V>];
+      store<V>(parts[0], sum);
+      store<V>(parts[1], centred);
+      for (int i = 0; i < width<V>; i++) {
+        sums.dz[c + i] += parts[0][i];
+        sums.centred[c + i] += parts[1][i];
+      }
+    }
+  });
+}
+
+struct Gradients {
+  Tensor dx, dgamma, dbeta, dscale, dshift, doffset;
+};
+
+// `share`, [2, C], takes this sample's part of dgamma and dbeta.
+void gradientSample(const Inputs& in, const Attributes& attributes, int64_t sample, const float* dy, const float* means,
+                    const float* rstds, const Gradients& out, double* share) {
+  const int64_t N = in.N, C = in.C, G = in.G, D = in.D;
+  const float* x = in.x.data() + sample * N * C;
+  float* dx = out.dx.data() + sample * N * C;
+  const float* offset = in.offset.raw ? in.offset.data() + sample * C : nullptr;
+  std::vector<double> doubles(3 * C, 0.0);
+  const Sums sums{doubles.data(), doubles.data() + C};
+  double* const total = doubles.data() + 2 * C;
+  std::vector<float> scratch(5 * C);
+  float *centre = scratch.data(), *a = centre + C, *b = a + C, *c2 = b + C, *c3 = c2 + C;
+  for (int64_t c = 0; c < C; c++) centre[c] = means[c / D] - (offset ? offset[c] : 0.0f);
+  in.affine(sample, rstds, nullptr, a, b);
+
+  // dx holds dz until the sums are known.
+  dy += sample * N * C;
+  (attributes.silu ? gradientOfAffine<true> : gradientOfAffine<false>)(dy, x, dx, N, C, centre, a, b, sums);
+  const float* dz = attributes.silu ? dx : dy;
+
+  const float *gamma = in.gamma.data(), *beta = in.beta.data();
+  const float* scale = in.scale.raw ? in.scale.data() + sample * C : nullptr;
+  for (int64_t g = 0; g < G; g++) {
+    const double rstd = rstds[g];
+    double m1 = 0, m2 = 0;
+    for (int64_t c = g * D; c < (g + 1) * D; c++) {
+      const double factor = scale ? scale[c] + 1.0f : 1.0f;
+      const double s1 = sums.dz[c], s2 = sums.centred[c] * rstd;
+      share[c] = s2 * factor;
+      share[C + c] = s1 * factor;
+      m1 += gamma[c] * factor * s1;
+      m2 += gamma[c] * factor * s2;
+      if (out.dscale.raw) out.dscale.data()[sample * C + c] = static_cast<float>(gamma[c] * s2 + beta[c] * s1);
+      if (out.dshift.raw) out.dshift.data()[sample * C + c] = static_cast<float>(s1);
+    }
+    // dx = a dz - rstd (mean(dn) + xhat mean(dn xhat)), dn = gamma (scale + 1) dz, means over the group.
+    const double count = static_cast<double>(N * D);
+    for (int64_t c = g * D; c < (g + 1) * D; c++) {
+      c2[c] = static_cast<float>(-rstd * rstd * m2 / count);
+      c3[c] = static_cast<float>(-rstd * m1 / count);
+    }
+  }
+  for (int64_t n = 0; n < N; n++) {
+    forChannels(C, [&](int64_t c, auto tag) {
+      using V = decltype(tag);
+      const V d = load<V>(x + n * C + c) - load<V>(centre + c);
+      store<V>(dx + n * C + c, load<V>(a + c) * load<V>(dz + n * C + c) + (load<V>(c2 + c) * d + load<V>(c3 + c)));
+    });
+  }
+  if (out.doffset.raw) {
+    sumOverPixels(dx, N, C, total, [](auto v, int64_t) { return v; });
+    for (int64_t c = 0; c < C; c++) out.doffset.data()[sample * C + c] = static_cast<float>(total[c]);
+  }
+}
+
+void computeGradient(void* raw, TF_OpKernelContext* context) {
+  const auto& attributes = *static_cast<Attributes*>(raw);
+  Call call(context);
+  const Inputs in(call, attributes, "OnestepGroupNormGrad", 1, 6);
+  const Tensor dy = call.input(0), mean = call.input(4), rstd = call.input(5);
+  if (!call.ok()) return;
+  call.expect(dy.shape() == in.x.shape(), "OnestepGroupNormGrad: expected dy " + describe(in.x.shape()) + ", got " + describe(dy.shape()));
+  call.expect(mean.size() == in.B * in.G && rstd.size() == in.B * in.G,
+              "OnestepGroupNormGrad: expected mean and rstd of " + std::to_string(in.B * in.G) + " values");
+  Gradients out;
+  int next = 0;
+  const auto allocate = [&](Tensor& tensor, const Tensor& like) {
+    if (call.ok()) tensor = call.output(next++, like.shape());
+  };
+  allocate(out.dx, in.x);
+  allocate(out.dgamma, in.gamma);
+  allocate(out.dbeta, in.beta);
+  if (attributes.scale) allocate(out.dscale, in.scale);
+  if (attributes.shift) allocate(out.dshift, in.shift);
+  if (attributes.offset) allocate(out.doffset, in.offset);
+  if (!call.ok()) return;
+
+  const int64_t C = in.C;
+  std::vector<double> shares(2 * in.B * C, 0.0);
+  if (in.x.size() > 0) {
+    parallelFor(in.B, 2 * in.x.size(), [&](int64_t sample) {
+      gradientSample(in, attributes, sample, dy.data(), mean.data() + sample * in.G, rstd.data() + sample * in.G, out,
+                     shares.data() + 2 * sample * C);
+    });
+  }
+  // In the order of the samples: the result does not depend on the number of threads.
+  for (int64_t c = 0; c < C; c++) {
+    double dgamma = 0, dbeta = 0;
+    for (int64_t sample = 0; sample < in.B; sample++) {
+      dgamma += shares[2 * sample * C + c];
+      dbeta += shares[(2 * sample + 1) * C + c];
+    }
+    out.dgamma.data()[c] = static_cast<float>(dgamma);
+    out.dbeta.data()[c] = static_cast<float>(dbeta);
+  }
+}
+
+}  // namespace
+
+std::string registerGroupNorm() {
+  const std::vector<const char*> attributes = {"groups: int",     "epsilon: float",  "silu: bool",      "has_scale: bool",
+                                               "has_shift: bool", "has_offset: bool", "N: int >= 0"};
+  // The modulation is scale, shift and offset, those that are there, in this order.
+  const std::string problem =
+      registerOperation("OnestepGroupNorm", attributes, {"x: float", "gamma: float", "beta: float", "modulation: N * float"},
+                        {"y: float", "mean: float", "rstd: float"}, create, compute, destroy);
+  if (!problem.empty()) return problem;
+  return registerOperation("OnestepGroupNormGrad", attributes,
+                           {"dy: float", "x: float", "gamma: float", "beta: float", "mean: float", "rstd: float", "modulation: N * float"},
+                           {"dx: float", "dgamma: float", "dbeta: float", "dmodulation: N * float"}, create, computeGradient, destroy);
+}
+
+}  // namespace onestep

@@ -1,0 +1,90 @@
+// y = (a + b + bias) * scale over [..., C], and the gradient that passes from y: dy scale, and its sum over everything
+// but the channels.
+#include <algorithm>
+
+#include "fused-ops.h"
+
+namespace onestep {
+namespace {
+
+// Rows, that is pixels, which one task works on. A constant: sums do not depend on the number of threads.
+constexpr int64_t kRows = 512;
+
+void* create(TF_OpKernelConstruction* raw) { return new float(Construction{raw}.number("scale")); }
+void destroy(void* scale) { delete static_cast<float*>(scale); }
+
+void compute(void* raw, TF_OpKernelContext* context) {
+  const float scale = *static_cast<float*>(raw);
+  Call call(context);
+  const Tensor a = call.input(0), b = call.input(1), bias = call.input(2);
+  if (!call.ok()) return;
+  const auto shape = a.shape();
+  const int64_t C = bias.size();
+  call.expect(b.shape() == shape, "OnestepResidual: expected a and b of one shape, got " + describe(shape) + " and " + describe(b.shape()));
+  call.expect(!shape.empty() && shape.back() == C,
+              "OnestepResidual: expected a bias of " + describe(shape) + "'s last dimension, got " + describe(bias.shape()));
+  const Tensor y = call.output(0, shape);
+  if (!call.ok() || a.size() == 0) return;
+  const int64_t rows = a.size() / C;
+  const float *pa = a.data(), *pb = b.data(), *pc = bias.data();
+  float* const py = y.data();
+  parallelFor((rows + kRows - 1) / kRows, a.size(), [&](int64_t task) {
+    const int64_t end = (task + 1) * kRows < rows ? (task + 1) * kRows : rows;
+    for (int64_t row = task * kRows; row < end; row++)
+      forChannels(C, [&](int64_t c, auto tag) {
+        using V = decltype(tag);
+        const int64_t i = row * C + c;
+        store<V>(py + i, (load<V>(pa + i) + load<V>(pb + i) + load<V>(pc + c)) * scale);
+      });
+  });
+}
+
+void computeGradient(void* raw, TF_OpKernelContext* context) {
+  const float scale = *static_cast<float*>(raw);
+  Call call(context);
+  const Tensor dy = call.input(0);
+  if (!call.ok()) return;
+  const auto shape = dy.shape();
+  if (!call.expect(!shape.empty(), "OnestepResidualGrad: expected dy of at least one dimension")) return;
+  const int64_t C = shape.back();
+  const Tensor d = call.output(0, shape), bias = call.output(1, {C});
+  if (!call.ok()) return;
+  const int64_t rows = C == 0 ? 0 : dy.size() / C, tasks = (rows + kRows - 1) / kRows;
+  std::vector<double> sums(tasks * C, 0.0);
+  const float* const from = dy.data();
+  float* const to = d.data();
+  parallelFor(tasks, dy.size(), [&](int64_t task) {
+    const int64_t end = (task + 1) * kRows < rows ? (task + 1) * kRows : rows;
+    std::vector<float> partial(C);
+    // In float over 64 rows, in double over those.
+    for (int64_t block = task * kRows; block < end; block += 64) {
+      const int64_t last = block + 64 < end ? block + 64 : end;
+      std::fill(partial.begin(), partial.end(), 0.0f);
+      for (int64_t row = block; row < last; row++)
+        forChannels(C, [&](int64_t c, auto tag) {
+          using V = decltype(tag);
+          const V scaled = load<V>(from + row * C + c) * scale;
+          store<V>(to + row * C + c, scaled);
+          store<V>(partial.data() + c, load<V>(partial.data() + c) + scaled);
+        });
+      for (int64_t c = 0; c < C; c++) sums[task * C + c] += partial[c];
+    }
+  });
+  for (int64_t c = 0; c < C; c++) {
+    double sum = 0;
+    for (int64_t task = 0; task < tasks; task++) sum += sums[task * C + c];
+    bias.data()[c] = static_cast<float>(sum);
+  }
+}
+
+}  // namespace
+
+std::string registerResidual() {
+  const std::string problem = registerOperation("OnestepResidual", {"scale: float"}, {"a: float", "b: float", "bias: float"},
+                                                {"y: float"}, create, compute, destroy);
+  if (!problem.empty()) return problem;
+  return registerOperation("OnestepResidualGrad", {"scale: float"}, {"dy: float"}, {"d: float", "dbias: float"}, create,
+                           computeGradient, destroy);
+}
+
+}  // namespace onestep
