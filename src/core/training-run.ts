@@ -60,8 +60,8 @@ export interface TrainingSetup<Batch extends CursorBatch, Result> {
   parameters: { generator: number; frozen: number; discriminator: number };
   /** What a checkpoint holds besides the position and the random state. */
   checkpoint: Readonly<Record<string, Checkpointable>>;
-  /** Writes a snapshot and returns its path. */
-  snapshot?(kimg: number): Promise<string>;
+  /** Writes a snapshot, named by the images seen, and returns its path. */
+  snapshot?(images: number): Promise<string>;
   samples?(): Promise<{ batch: Uint8Array; shape: readonly [number, number, number, number] }>;
   evaluate?(): Promise<Record<string, number>>;
   /** The result of a run that has seen all images, or was stopped. */
@@ -290,14 +290,14 @@ class Run<Batch extends CursorBatch, Result> implements TrainingRun<Result> {
 
   async #snapshot(setup: TrainingSetup<Batch, Result>): Promise<void> {
     if (!this.#store || !setup.snapshot) return;
-    this.#emit({ kind: 'snapshot', path: await setup.snapshot(this.#kimg()) });
+    this.#emit({ kind: 'snapshot', path: await setup.snapshot(this.#images) });
   }
 
   async #checkpoint(setup: TrainingSetup<Batch, Result>): Promise<void> {
     if (!this.#store || this.#lastCheckpoint === this.#images) return;
     const parts: Record<string, CheckpointPart> = Object.fromEntries(Object.entries(setup.checkpoint).map(([name, part]) => [name, part.saveState()]));
     parts['run'] = { json: { step: this.#step, images: this.#images, cursor: this.#cursor, random: setup.random.state() }, tensors: [] };
-    const path = await this.#store.saveCheckpoint(this.#kimg(), parts);
+    const path = await this.#store.saveCheckpoint(this.#images / 1000, parts);
     this.#lastCheckpoint = this.#images;
     this.#emit({ kind: 'checkpoint', path });
   }
@@ -333,8 +333,6 @@ class Run<Batch extends CursorBatch, Result> implements TrainingRun<Result> {
       throw error;
     });
   }
-
-  #kimg = () => Math.round(this.#images) / 1000;
 
   #seconds = () => (performance.now() - this.#startedAt) / 1000;
 

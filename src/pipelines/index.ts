@@ -4,3 +4,4 @@ export { loadStudent, Student, type GeneratedImages, type GenerateOptions } from
 export { teacherImages, type TeacherImagesOptions } from './teacher-images.js';
 export { trainTeacher, type TrainedTeacher, type TrainTeacherOptions } from './train-teacher.js';
 export { stopOnSignals } from './signals.js';
+export { dataStatistics, featureStatistics, frechetEvaluator, type FrechetOptions } from './frechet-evaluator.js';

@@ -8,6 +8,7 @@ import type { Optimizer } from '../core/contracts/optimizer.js';
 import type { RandomSource } from '../core/contracts/random.js';
 import type { Checkpointable, Stage } from '../core/contracts/training.js';
 import { Ema } from '../core/ema.js';
+import { kimgInFileName } from '../core/kimg.js';
 import { networkState } from '../core/network-state.js';
 import type { RunStore, TrainingSetup } from '../core/training-run.js';
 import { batchStream, type PositionedBatch } from '../data/batch-stream.js';
@@ -15,7 +16,7 @@ import type { Backbone } from '../models/backbones/backbone.js';
 import { createBackbone } from '../models/backbones/config.js';
 import { saveBackbone } from '../models/teachers/safetensors-teacher.js';
 import { realImages } from './real-images.js';
-import { kimgName, type runSchema } from './run-options.js';
+import type { runSchema } from './run-options.js';
 import type { GeneratedImages } from './student.js';
 
 export interface NetworkSetupOptions<Result> {
@@ -67,8 +68,8 @@ export function networkSetup<Result>(options: NetworkSetupOptions<Result>): Trai
       ema,
       ...options.checkpoint,
     },
-    snapshot: async (kimg) => {
-      const path = join(store!.path, `snapshot-${kimgName(kimg)}.safetensors`);
+    snapshot: async (images) => {
+      const path = join(store!.path, `snapshot-${kimgInFileName(images)}.safetensors`);
       const read = (name: string) => (trainable.has(name) ? ema.read(name) : undefined);
       await saveBackbone(path, network, { metadata: options.metadata, read });
       return path;

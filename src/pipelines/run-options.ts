@@ -72,6 +72,3 @@ export function trainingRunOptions(settings: z.output<typeof runSchema>, sinks: 
   const { schedule, intervals, reportEvery } = settings;
   return { totalImages: schedule.images, batchSize: schedule.batchSize, intervals, reportEvery, signal, sinks, backend: tf.getBackend() };
 }
-
-/** Thousands of images, as in file names: six digits. */
-export const kimgName = (kimg: number) => String(Math.floor(kimg)).padStart(6, '0');

@@ -33,11 +33,6 @@ export function formatDuration(seconds: number): string {
   return `${total}s`;
 }
 
-/** Thousands of images in file names, in an order that sorts: `000005`, `000012.8`. */
-export function kimgInFileName(images: number): string {
-  const [whole, fraction] = String(Math.round(images) / 1000).split('.');
-  return whole!.padStart(6, '0') + (fraction === undefined ? '' : `.${fraction}`);
-}
 
 function withThousands(digits: string): string {
   const [whole, fraction] = digits.split('.');

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { concatMap, filter } from 'rxjs';
 import type { SamplesEvent, Sink } from '../core/contracts/events.js';
 import { withFileErrors, writeFileAtomic } from '../core/files.js';
-import { kimgInFileName } from './format.js';
+import { kimgInFileName } from '../core/kimg.js';
 import { imageGrid, type ImageGridOptions } from './image-grid.js';
 import { encodePng } from './png.js';
 

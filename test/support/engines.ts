@@ -2,8 +2,7 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import * as tf from '@tensorflow/tfjs-core';
-import { installAutodiff } from '../../src/core/autodiff/index.js';
+import { openBackend } from '../../src/core/backend/index.js';
 
 const require = createRequire(import.meta.url);
 
@@ -17,7 +16,5 @@ export const engines: ('tensorflow' | 'wasm')[] = hasBinding() ? ['tensorflow', 
 if (!hasBinding()) console.log('skipped on tensorflow: the native binding is not set up (npx onestep setup)');
 
 export const useEngine = async (engine: 'tensorflow' | 'wasm') => {
-  if (engine === 'tensorflow') require('@tensorflow/tfjs-node-gpu');
-  else require('@tensorflow/tfjs-backend-wasm').setWasmPaths(dirname(require.resolve('@tensorflow/tfjs-backend-wasm')) + '/');
-  await tf.setBackend(engine); await tf.ready(); installAutodiff();
+  await openBackend({ engine });
 };
