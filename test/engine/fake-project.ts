@@ -128,14 +128,14 @@ export class FakeProject {
     chmodSync(path, 0o755);
   }
 
-  /** Makes `python3 -m pip download` do this; `$out` is its target directory. */
-  pip(download: string): void {
+  /** Makes `python3 -m pip download` do this, and Python's other work that; `$out` is the target directory of the download. */
+  pip(download: string, other = `exec "${python}" "$@"`): void {
     this.tool(
       'python3',
       'for word; do [ "$previous" = --dest ] && out="$word"; previous="$word"; done',
       'if [ "$1 $2 $3" = "-m pip --version" ]; then echo "pip 99 (python 3.99)"; exit; fi',
       `if [ "$1 $2" = "-m pip" ]; then echo download >> "${this.#log}"; ${download}; exit; fi`,
-      `exec "${python}" "$@"`,
+      other,
     );
   }
 

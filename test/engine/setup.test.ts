@@ -150,6 +150,18 @@ describe.skipIf(reason !== '')('onestep setup', { concurrent: false }, () => {
     expect(project.work).toEqual({ downloads: 1, compilations: 1 });
   });
 
+  it('does not download again what was not yet unpacked', async () => {
+    const download = `/bin/cp "${project.root}"/*.whl "$out"`;
+    project.pip(download, 'exec /bin/sleep 60');
+    const interrupted = project.start('setup');
+    await interrupted.says('unpacking');
+    interrupted.child.kill('SIGTERM');
+    expect((await interrupted.ended).code).toBe(143);
+    project.pip(download);
+    expect((await project.onestep('setup', '--require')).code).toBe(0);
+    expect(project.work).toEqual({ downloads: 1, compilations: 1 });
+  });
+
   it('takes over from one that was killed in the middle of a download', async () => {
     project.pip('echo half > "$out"/tensorflow.whl; exec /bin/sleep 60');
     const killed = project.start('setup');
@@ -177,6 +189,15 @@ describe.skipIf(reason !== '')('onestep setup', { concurrent: false }, () => {
     expect(both.map(({ code }) => code)).toEqual([0, 0]);
     expect(both.filter(({ stdout }) => /another set-up is at work \(process \d+\)/.test(stdout))).toHaveLength(1);
     expect(project.work).toEqual({ downloads: 1, compilations: 1 });
+  });
+
+  it('keeps a binding that works where a new one cannot be made', async () => {
+    await project.onestep('setup');
+    rmSync(join(project.cache, 'binding'), { recursive: true });
+    project.removeTool('c++');
+    const { code, stdout } = await project.onestep('setup', '--force', '--require');
+    expect(stdout).toMatch(/^TensorFlow 2\.99\.0 cannot be set up anew: no C\+\+ compiler .*\. The present binding still works/);
+    expect(code).toBe(0);
   });
 
   it('does not build again and again for a processor that is too old', async () => {

@@ -23,7 +23,8 @@ describe('openBackend', () => {
     const first = await openBackend({ engine: engines[0] });
     const start = performance.now();
     for (let i = 0; i < 20; i++) expect(await openBackend({ engine: engines[0] })).toEqual(first);
-    expect(performance.now() - start).toBeLessThan(500);
+    // Loading it anew would take half a second each time.
+    expect(performance.now() - start).toBeLessThan(5_000);
   });
 
   it.runIf(engines.includes('tensorflow'))('cannot change the number of threads once TensorFlow is loaded', async () => {

@@ -31,7 +31,7 @@ describe('resolveBackendOptions', () => {
       'engine',
       'threads',
       'onMessage',
-      'options',
+      '(options)',
       'environment variable ONESTEP_ENGINE',
     ]);
     expect(problems.at(-1)).toContain("expected one of auto, tensorflow, wasm, cpu, got 'tensorflwo'");

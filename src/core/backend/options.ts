@@ -3,6 +3,7 @@
  */
 import { z } from 'zod';
 import { ConfigError } from '../errors.js';
+import { describeIssues } from '../options.js';
 
 /** The engines, best first. */
 export const ENGINE_NAMES = ['tensorflow', 'wasm', 'cpu'] as const;
@@ -31,7 +32,7 @@ export interface ResolvedBackendOptions {
 /** Checks the options and lets ONESTEP_ENGINE take the place of `auto`. Throws {@link ConfigError} with every problem. */
 export function resolveBackendOptions(options: BackendOptions, environment: NodeJS.ProcessEnv = process.env): ResolvedBackendOptions {
   const parsed = backendOptions.safeParse(options);
-  const problems = parsed.success ? [] : parsed.error.issues.map((issue) => `${issue.path.join('.') || 'options'}: ${issue.message}`);
+  const problems = parsed.success ? [] : describeIssues(parsed.error);
   const wanted = environment['ONESTEP_ENGINE'] || 'auto';
   const fromEnvironment = (['auto', ...ENGINE_NAMES] as const).find((name) => name === wanted);
   if (fromEnvironment === undefined) {

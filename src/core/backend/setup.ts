@@ -39,7 +39,7 @@ export interface SetupResult {
   how: 'already' | 'cache' | 'built' | 'stock' | 'none';
   /** Version of TensorFlow; undefined where it does not work. */
   version: string | undefined;
-  /** Why it does not work, each with its fix; empty where it works. */
+  /** Why it does not work, or with `force` could not be made anew, each with its fix; empty where all went well. */
   problems: readonly string[];
   seconds: number;
 }
@@ -54,14 +54,21 @@ const STOCK_TIMEOUT = 600_000;
  * that goes wrong is in the result.
  */
 export async function setup(options: SetupOptions = {}): Promise<SetupResult> {
-  const start = performance.now();
   const say = options.onMessage ?? ((line) => void process.stdout.write(`${line}\n`));
+  const result = await attempt(options, say);
+  const { works, how, version, problems } = result;
+  const took = `(${result.seconds.toFixed(1)} s)`;
+  if (!works) say(`TensorFlow cannot be set up: ${problems.join('; ')}. The engine will be wasm, which is several times slower.`);
+  else if (problems.length > 0)
+    say(`TensorFlow ${version} cannot be set up anew: ${problems.join('; ')}. The present binding still works ${took}`);
+  else say(`TensorFlow ${version} works${how === 'already' ? ': nothing to do' : ''} ${took}`);
+  return result;
+}
+
+async function attempt(options: SetupOptions, say: (line: string) => void): Promise<SetupResult> {
+  const start = performance.now();
   const end = (how: SetupResult['how'], version?: string, problems: string[] = []): SetupResult => {
-    const seconds = (performance.now() - start) / 1000;
-    if (how === 'none') say(`TensorFlow cannot be set up: ${problems.join('; ')}. The engine will be wasm, which is several times slower.`);
-    else if (how === 'already') say(`TensorFlow ${version} works: nothing to do (${seconds.toFixed(1)} s)`);
-    else say(`TensorFlow ${version} works (${seconds.toFixed(1)} s)`);
-    return { works: how !== 'none', how, version, problems, seconds };
+    return { works: how !== 'none', how, version, problems, seconds: (performance.now() - start) / 1000 };
   };
 
   const binding = findBindingPackage(options.projectDirectory);
@@ -86,7 +93,8 @@ export async function setup(options: SetupOptions = {}): Promise<SetupResult> {
     });
   } catch (error) {
     options.signal?.throwIfAborted();
-    return end('none', undefined, [inOneLine(error)]);
+    const still = present.works ? await tryPresent(binding, options) : present;
+    return end(still.works ? 'already' : 'none', still.works ? still.version : undefined, [inOneLine(error)]);
   }
 }
 
