@@ -10,8 +10,11 @@ export default defineConfig({
   },
   format: 'esm',
   target: 'node20',
-  dts: true,
+  // The names of classes and functions are data: config.json and error messages hold them.
+  keepNames: true,
+  // The rooms share classes, tokens and registered kernels: each must exist once.
   splitting: true,
+  dts: { entry: Object.fromEntries(['index', ...rooms.map((room) => `${room}/index`)].map((name) => [name, `src/${name}.ts`])) },
   sourcemap: true,
   clean: true,
 });
