@@ -4,7 +4,8 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
+import { fusedAddon } from '../native/build.js';
 import {
   type BindingPackage,
   BINDING_PACKAGES,
@@ -65,6 +66,7 @@ export async function doctor(options: DoctorOptions = {}): Promise<Diagnosis> {
     checkPlatform(),
     checkVersions(binding),
     ...checkBinding(binding, native),
+    ...(binding && works ? checkFused(binding) : []),
     checkThreads(),
     checkGpu(gpu, native),
     checkWasm(wasm),
@@ -154,6 +156,14 @@ function checkBinding(binding: BindingPackage | undefined, native: Probe | undef
     built,
     { id: 'native-library', status: 'ok', found: `TensorFlow ${native.version}, loaded in ${native.seconds.toFixed(1)} s` },
   ];
+}
+
+function checkFused(binding: BindingPackage): Check[] {
+  const addon = fusedAddon(binding);
+  if (addon === undefined) return [];
+  const check = { id: 'fused-operations' };
+  if (existsSync(addon)) return [{ ...check, status: 'ok', found: basename(addon) }];
+  return [{ ...check, status: 'warning', found: 'not built for this version, TensorFlow and processor', help: SETUP }];
 }
 
 function checkThreads(): Check {

@@ -17,6 +17,8 @@ export interface OpenedEngine {
   threads: number;
   /** The GPU that computes; undefined where the processor does. */
   gpu: string | undefined;
+  /** What would make it faster, one line with the fix; undefined: nothing is missing. */
+  notice?: string | undefined;
 }
 
 export interface Engine {

@@ -13,6 +13,9 @@ export interface Backend extends OpenedEngine {
   reason: string;
 }
 
+/** Notices are given once a process. */
+const noticed = new Set<string>();
+
 /**
  * Opens an engine and makes it the current backend of TensorFlow.js, with the gradients and kernels that TensorFlow.js lacks.
  *
@@ -31,6 +34,10 @@ export async function openBackend(options: BackendOptions = {}): Promise<Backend
   const resolved = resolveBackendOptions(options);
   const backend = resolved.engine === 'auto' ? await openBest(resolved) : await openNamed(resolved.engine, resolved);
   installAutodiff();
+  if (backend.notice !== undefined && !noticed.has(backend.notice)) {
+    noticed.add(backend.notice);
+    resolved.onMessage(backend.notice);
+  }
   return backend;
 }
 

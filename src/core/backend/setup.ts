@@ -13,6 +13,7 @@ import { randomBytes } from 'node:crypto';
 import { copyFileSync, existsSync, lstatSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { EngineError, OnestepError } from '../errors.js';
+import { buildFused } from '../native/build.js';
 import { type BindingPackage, BINDING_PACKAGES, findBindingPackage, INSTALL_BINDING } from './binding-package.js';
 import { cacheDirectory, freeMegabytes, whyNotWritable, withLock } from './cache.js';
 import { type LibraryPackage, libraryPackage, LibraryStore } from './libtensorflow.js';
@@ -56,6 +57,7 @@ const STOCK_TIMEOUT = 600_000;
 export async function setup(options: SetupOptions = {}): Promise<SetupResult> {
   const say = options.onMessage ?? ((line) => void process.stdout.write(`${line}\n`));
   const result = await attempt(options, say);
+  if (result.works) await addFusedOperations(options, say);
   const { works, how, version, problems } = result;
   const took = `(${result.seconds.toFixed(1)} s)`;
   if (!works) say(`TensorFlow cannot be set up: ${problems.join('; ')}. The engine will be wasm, which is several times slower.`);
@@ -63,6 +65,14 @@ export async function setup(options: SetupOptions = {}): Promise<SetupResult> {
     say(`TensorFlow ${version} cannot be set up anew: ${problems.join('; ')}. The present binding still works ${took}`);
   else say(`TensorFlow ${version} works${how === 'already' ? ': nothing to do' : ''} ${took}`);
   return result;
+}
+
+/** They only make it faster: without them everything works. */
+async function addFusedOperations(options: SetupOptions, say: (line: string) => void): Promise<void> {
+  const binding = findBindingPackage(options.projectDirectory);
+  if (binding === undefined) return;
+  const problem = await buildFused(binding, { onMessage: say, force: options.force ?? false, signal: options.signal });
+  if (problem !== undefined) say(`fused operations cannot be built: ${problem}. TensorFlow's own will be used, which are slower.`);
 }
 
 async function attempt(options: SetupOptions, say: (line: string) => void): Promise<SetupResult> {

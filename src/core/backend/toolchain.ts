@@ -66,7 +66,11 @@ export function glibcVersion(): string | undefined {
 }
 
 export interface AddonBuild {
+  /** For the message where it fails; undefined: the binding. */
+  what?: string;
   compiler: string;
+  /** Flags besides those that every addon takes. */
+  flags?: readonly string[];
   sources: readonly string[];
   includes: readonly string[];
   /** Shared libraries to link with, by path. */
@@ -76,19 +80,23 @@ export interface AddonBuild {
   napi: number;
   output: string;
   cwd?: string;
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** Compiles a Node-API addon that uses TensorFlow's C API. Throws {@link EngineError} with the compiler's first error. */
 export async function compileAddon(build: AddonBuild): Promise<void> {
   const args = ['-std=c++17', '-O2', '-fPIC', '-shared', '-w', '-pthread', `-DNAPI_VERSION=${build.napi}`, '-DBUILDING_NODE_EXTENSION'];
-  args.push(...build.includes.map((directory) => `-I${directory}`), ...build.sources, '-o', build.output);
+  args.push(...(build.flags ?? []), ...build.includes.map((directory) => `-I${directory}`), ...build.sources, '-o', build.output);
   args.push(...build.libraries, `-Wl,-rpath,${build.runtimePath}`);
   const result = await run(build.compiler, args, { cwd: build.cwd, signal: build.signal });
   build.signal?.throwIfAborted();
   if (succeeded(result)) return;
   const first = result.stderr.split('\n').find((line) => /error/i.test(line));
-  throw new EngineError('E_ENGINE_SETUP', `${build.compiler} cannot compile the binding: ${(first ?? failure(result)).trim()}`, {
-    help: 'a compiler with C++17 is needed: GCC 8 or Clang 7, or later',
-  });
+  throw new EngineError(
+    'E_ENGINE_SETUP',
+    `${build.compiler} cannot compile ${build.what ?? 'the binding'}: ${(first ?? failure(result)).trim()}`,
+    {
+      help: 'a compiler with C++17 is needed: GCC 8 or Clang 7, or later',
+    },
+  );
 }

@@ -22,6 +22,8 @@ export interface FusedAttributes {
   flags?: Record<string, boolean>;
 }
 
+export const NOT_BUILT = 'not built';
+
 let loaded = false;
 let enabled = true;
 
@@ -30,7 +32,7 @@ let enabled = true;
  * undefined: it is.
  */
 export function loadFused(path: string, threads: number): string | undefined {
-  if (!existsSync(path)) return 'not built';
+  if (!existsSync(path)) return NOT_BUILT;
   try {
     (createRequire(import.meta.url)(path) as { start(threads: number): void }).start(threads);
     loaded = true;

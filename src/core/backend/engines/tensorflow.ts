@@ -7,6 +7,8 @@ import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { EngineError } from '../../errors.js';
+import { explainFused, fusedAddon } from '../../native/build.js';
+import { loadFused } from '../../native/fused.js';
 import { type BindingPackage, BINDING_PACKAGES, findBindingPackage, INSTALL_BINDING, resolveFrom } from '../binding-package.js';
 import type { Engine, OpenedEngine } from '../engine.js';
 import { gpuNames } from '../gpu.js';
@@ -65,8 +67,22 @@ async function load(wanted: number | undefined): Promise<OpenedEngine> {
   const backend = tf.findBackend('tensorflow') as unknown as NativeBackend;
   const version = backend.binding.TF_Version;
   const gpu = backend.isUsingGpuDevice ? ((await gpuNames())[0] ?? 'GPU') : undefined;
+  const fused = gpu === undefined ? openFused(binding, threads) : undefined;
   const where = gpu ?? `${threads} thread${threads === 1 ? '' : 's'}`;
-  return { description: `TensorFlow ${version} through ${binding.name} ${binding.version}, ${where}`, version, threads, gpu };
+  return {
+    description: `TensorFlow ${version} through ${binding.name} ${binding.version}, ${where}`,
+    version,
+    threads,
+    gpu,
+    notice: fused,
+  };
+}
+
+/** Returns what is missing, with the fix. */
+function openFused(binding: BindingPackage, threads: number): string | undefined {
+  const addon = fusedAddon(binding);
+  const problem = addon === undefined ? undefined : loadFused(addon, threads);
+  return problem && explainFused(problem);
 }
 
 /** Leaves variables alone that the user has set, unless a number was asked for. */
