@@ -188,6 +188,7 @@ describe.skipIf(reason !== '')('onestep setup', { concurrent: false }, () => {
     const both = await Promise.all([project.onestep('setup', '--require'), project.onestep('setup', '--require')]);
     expect(both.map(({ code }) => code)).toEqual([0, 0]);
     expect(both.filter(({ stdout }) => /another set-up is at work \(process \d+\)/.test(stdout))).toHaveLength(1);
+    expect(both.filter(({ stdout }) => stdout.includes('nothing to do'))).toHaveLength(1);
     expect(project.work).toEqual({ downloads: 1, compilations: 1 });
   });
 
