@@ -4,7 +4,7 @@
 import { Observable } from 'rxjs';
 import { z } from 'zod';
 import type { DataDescription, DataSource, ImageBatch } from '../core/contracts/data.js';
-import { ArgumentError, FileError, OnestepError } from '../core/errors.js';
+import { ArgumentError, FileError, type OnestepError } from '../core/errors.js';
 import { hash, mix } from './hash.js';
 import { parseOptions } from '../core/options.js';
 import { permutation } from './permutation.js';

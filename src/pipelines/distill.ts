@@ -23,7 +23,6 @@ import type { FreezePolicy } from '../core/contracts/parameter.js';
 import type { Objective } from '../core/contracts/training.js';
 import { ConfigError } from '../core/errors.js';
 import { Adam } from '../core/optimizer.js';
-import { parseOptions } from '../core/options.js';
 import { PhiloxRandom } from '../core/random.js';
 import { startTrainingRun, type RunStore, type TrainingRun, type TrainingSetup } from '../core/training-run.js';
 import type { PositionedBatch } from '../data/batch-stream.js';
@@ -36,7 +35,7 @@ import { generateOneStep } from '../models/preconditioning.js';
 import { TEACHER, type Teacher, type TeacherLoader } from '../models/teachers/teacher.js';
 import { drawLatents, generatorStage } from './generator-stage.js';
 import { networkSetup } from './network-setup.js';
-import { checkRunOptions, runSchema, trainingRunOptions } from './run-options.js';
+import { checkRunOptions, type runSchema, trainingRunOptions } from './run-options.js';
 import { openRunStore } from './run-store.js';
 import { Student } from './student.js';
 

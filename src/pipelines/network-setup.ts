@@ -80,9 +80,9 @@ export function networkSetup<Result>(options: NetworkSetupOptions<Result>): Trai
         return Promise.resolve({ batch: images, shape });
       }),
     evaluate: evaluate && (() => ema.withAverages(evaluate)),
-    finish: (reason) => {
+    finish: async (reason) => {
       const averaged = createBackbone(network.config);
-      ema.withAverages(() => averaged.copyFrom(network));
+      await ema.withAverages(() => void averaged.copyFrom(network));
       return options.finish(reason, averaged);
     },
     dispose: async () => {

@@ -4,7 +4,7 @@
 import { escapeHtml } from './escape.js';
 import { formatNumber } from './format.js';
 import type { Point } from './series.js';
-import { axis, type Axis } from './ticks.js';
+import { axis } from './ticks.js';
 
 export interface ChartSeries {
   /** Shown at the end of the line. */

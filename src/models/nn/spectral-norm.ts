@@ -5,7 +5,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { stopGradient } from '../../core/autodiff/index.js';
 import type { NamedTensor, Parameter } from '../../core/parameter.js';
-import { zeros, kaimingUniform, normal } from './initializers.js';
+import { type zeros, kaimingUniform, normal } from './initializers.js';
 import type { Place } from './layers.js';
 import { Module } from './module.js';
 
