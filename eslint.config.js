@@ -25,7 +25,13 @@ const boundary = (room, forbidden, interfacesOnly = []) => ({
           { group: ['onestep', '**/src/index.js'], message: 'Import from the file itself, not from the door of the package.' },
           ...(interfacesOnly.length === 0
             ? []
-            : [{ group: [...folders(interfacesOnly), ...SHARED], allowTypeImports: true, message: `Of other rooms ${room} imports only interfaces.` }]),
+            : [
+                {
+                  group: [...folders(interfacesOnly), ...SHARED],
+                  allowTypeImports: true,
+                  message: `Of other rooms ${room} imports only interfaces.`,
+                },
+              ]),
         ],
       },
     ],

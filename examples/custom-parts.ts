@@ -65,7 +65,8 @@ class Ramps implements DataSource {
     indices.forEach((index, b) => {
       const slopes = normalAt(this.random.seed, index, 3);
       for (let pixel = 0; pixel < 64; pixel++)
-        for (let c = 0; c < 3; c++) images[(b * 64 + pixel) * 3 + c] = Math.min(255, Math.max(0, 128 + 20 * slopes[c]! * ((pixel % 8) - 3.5)));
+        for (let c = 0; c < 3; c++)
+          images[(b * 64 + pixel) * 3 + c] = Math.min(255, Math.max(0, 128 + 20 * slopes[c]! * ((pixel % 8) - 3.5)));
     });
     return Promise.resolve({ images, shape: [indices.length, 8, 8, 3] });
   }
@@ -73,7 +74,15 @@ class Ramps implements DataSource {
   async close(): Promise<void> {}
 }
 
-const backbone: BackboneOptions = { model_type: 'SongUNet', img_resolution: 8, model_channels: 8, channel_mult: [1, 2], num_blocks: 1, attn_resolutions: [4], dropout: 0 };
+const backbone: BackboneOptions = {
+  model_type: 'SongUNet',
+  img_resolution: 8,
+  model_channels: 8,
+  channel_mult: [1, 2],
+  num_blocks: 1,
+  attn_resolutions: [4],
+  dropout: 0,
+};
 const teacher: TeacherLoader = {
   name: 'random-weights',
   describe: () => Promise.resolve(createBackbone(backbone).config),

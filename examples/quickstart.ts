@@ -10,7 +10,18 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { charts, consoleProgress, distill, htmlReport, jsonlLog, loadImageClassifier, openBackend, sampleImages, stopOnSignals, writeFileAtomic } from 'onestep';
+import {
+  charts,
+  consoleProgress,
+  distill,
+  htmlReport,
+  jsonlLog,
+  loadImageClassifier,
+  openBackend,
+  sampleImages,
+  stopOnSignals,
+  writeFileAtomic,
+} from 'onestep';
 import { compare, comparisonPicture } from './support/compare.js';
 import { recipe } from './support/recipe.js';
 import { asset } from './support/shapes16.js';
@@ -25,7 +36,9 @@ const { values } = parseArgs({
   },
 });
 if (values.help) {
-  console.log('npm run quickstart [-- --images N] [--run-dir DIR] [--seed N] [--fresh]\n\n--fresh removes the run directory first; without it an interrupted run goes on.');
+  console.log(
+    'npm run quickstart [-- --images N] [--run-dir DIR] [--seed N] [--fresh]\n\n--fresh removes the run directory first; without it an interrupted run goes on.',
+  );
   process.exit(0);
 }
 const runDir = values['run-dir'];

@@ -47,7 +47,10 @@ await test.open();
 const fresh = await test.read(Uint32Array.from({ length: 5_000 }, (_, i) => i));
 const correct = tf.tidy(() => {
   const { logits } = classifier.forward(tf.tensor4d(toFloat(fresh.images), [...fresh.shape]));
-  return tf.argMax(logits, 1).dataSync().filter((label, i) => label === fresh.labels![i]).length;
+  return tf
+    .argMax(logits, 1)
+    .dataSync()
+    .filter((label, i) => label === fresh.labels![i]).length;
 });
 const accuracy = (correct / 5_000).toFixed(4);
 console.log(`accuracy on 5,000 fresh images: ${accuracy}`);

@@ -6,7 +6,18 @@
  * About a million parameters. Ctrl-C leaves a checkpoint; the same command goes on from it.
  */
 import { parseArgs } from 'node:util';
-import { Adam, charts, consoleProgress, htmlReport, jsonlLog, openBackend, sampleImages, saveBackbone, stopOnSignals, trainTeacher } from 'onestep';
+import {
+  Adam,
+  charts,
+  consoleProgress,
+  htmlReport,
+  jsonlLog,
+  openBackend,
+  sampleImages,
+  saveBackbone,
+  stopOnSignals,
+  trainTeacher,
+} from 'onestep';
 import { backbone, trainingSet } from './support/shapes16.js';
 
 const { values } = parseArgs({
@@ -36,5 +47,6 @@ const run = trainTeacher({
 stopOnSignals(run);
 
 const { teacher, reason } = await run.completed;
-if (values.out !== undefined && reason === 'completed') await saveBackbone(values.out, teacher.backbone, { metadata: { onestep: 'teacher' } });
+if (values.out !== undefined && reason === 'completed')
+  await saveBackbone(values.out, teacher.backbone, { metadata: { onestep: 'teacher' } });
 teacher.backbone.dispose();

@@ -105,7 +105,8 @@ describe.each(engines)('distill on %s', (engine) => {
 
   it('micro-batches change the memory, not the generator it leads to', async () => {
     // Without a discriminator update and its batch statistics the sums are the same up to rounding.
-    const options = (microBatch?: number) => tinyRun({ images: 8, freeze: freezeNothing(), schedule: { images: 8, batchSize: 8, microBatch } });
+    const options = (microBatch?: number) =>
+      tinyRun({ images: 8, freeze: freezeNothing(), schedule: { images: 8, batchSize: 8, microBatch } });
     const [whole, halves] = [await finished(options()), await finished(options(8))];
     expect(halves.values).toEqual(whole.values);
     const quarters = await finished(options(2));
@@ -142,7 +143,10 @@ describe('distill', () => {
       }
     }
     const asked: string[] = [];
-    const spy: AdversarialLoss = { ...nonSaturating(), discriminator: (real, fake) => (asked.push('loss'), nonSaturating().discriminator(real, fake)) };
+    const spy: AdversarialLoss = {
+      ...nonSaturating(),
+      discriminator: (real, fake) => (asked.push('loss'), nonSaturating().discriminator(real, fake)),
+    };
     const own: DataSource = shapes({ resolution: 8, size: 10, seed: 3 });
     const data: DataSource = {
       open: () => own.open(),

@@ -34,7 +34,10 @@ function start(...args: string[]) {
     lines.push(line);
     for (const check of waiting) check();
   });
-  const exit = Promise.all([once(child, 'exit'), once(reader, 'close')]).then(([[code, signal]]) => ({ code: code as number | null, signal: signal as string | null }));
+  const exit = Promise.all([once(child, 'exit'), once(reader, 'close')]).then(([[code, signal]]) => ({
+    code: code as number | null,
+    signal: signal as string | null,
+  }));
   const until = (pattern: RegExp) =>
     new Promise<void>((resolve, reject) => {
       const check = () => lines.some((line) => pattern.test(line)) && (waiting.delete(check), resolve());
@@ -47,7 +50,11 @@ function start(...args: string[]) {
 
 const finalNetwork = async (runDir: string) => {
   const [newest] = (await listCheckpoints(runDir)).complete;
-  return { kimg: newest!.kimg, network: await readFile(join(newest!.path, 'network.safetensors')), ema: await readFile(join(newest!.path, 'ema.safetensors')) };
+  return {
+    kimg: newest!.kimg,
+    network: await readFile(join(newest!.path, 'network.safetensors')),
+    ema: await readFile(join(newest!.path, 'ema.safetensors')),
+  };
 };
 
 describe('signals', () => {
@@ -160,7 +167,8 @@ describe('weights', () => {
     await saveBackbone(path('good'), network);
     network.dispose();
   });
-  const load = (name: string, config?: object) => safetensorsTeacher(path(name), config ? { config: { ...tinyBackbone, ...config } } : {}).load();
+  const load = (name: string, config?: object) =>
+    safetensorsTeacher(path(name), config ? { config: { ...tinyBackbone, ...config } } : {}).load();
 
   it('a missing file is named', async () => {
     await expect(load('absent')).rejects.toMatchObject({ code: 'E_FILE_ABSENT' });

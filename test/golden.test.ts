@@ -78,7 +78,9 @@ describe.each(engines)('golden networks on %s', (engine) => {
       }, [x, ...parameters.map(({ value }) => value)]);
       expect(output!.dataSync()).toBeCloseInL2(io['edm_output']!.dataSync(), 1e-5);
       expect(gradients[0]!.dataSync()).toBeCloseInL2(io['edm_input_grad']!.dataSync(), 1e-4);
-      const norms = gradients.slice(1).map((gradient) => Math.sqrt(gradient.dataSync<'float32'>().reduce((sum, value) => sum + value ** 2, 0)));
+      const norms = gradients
+        .slice(1)
+        .map((gradient) => Math.sqrt(gradient.dataSync<'float32'>().reduce((sum, value) => sum + value ** 2, 0)));
       const expected = parameters.map((parameter) => golden.gradient_norms[parameter.name]!);
       expect(norms).toBeAllclose(expected, { rtol: 1e-4, atol: 1e-4 });
       tf.dispose([gradients, output!]);

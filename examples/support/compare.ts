@@ -41,7 +41,8 @@ interface CompareOptions {
 
 export async function compare({ student, classifier, images, log }: CompareOptions): Promise<Comparison> {
   const reference = await shapesReference(classifier);
-  const distance = async (generated: GeneratedImages) => frechetDistance((await featureStatistics(classifier, generated)).result(), reference);
+  const distance = async (generated: GeneratedImages) =>
+    frechetDistance((await featureStatistics(classifier, generated)).result(), reference);
   const { backbone } = await safetensorsTeacher(asset('shapes16-teacher.safetensors')).load();
   const timed = (make: () => GeneratedImages) => {
     const start = performance.now();
@@ -49,7 +50,8 @@ export async function compare({ student, classifier, images, log }: CompareOptio
     return { generated, imagesPerSecond: (images * 1000) / (performance.now() - start) };
   };
   const progress = (done: number) => {
-    if (done === images || Math.floor(done / 512) > Math.floor((done - 64) / 512)) log(`  teacher, 35 evaluations: ${done} of ${images} images`);
+    if (done === images || Math.floor(done / 512) > Math.floor((done - 64) / 512))
+      log(`  teacher, 35 evaluations: ${done} of ${images} images`);
   };
 
   log(`comparing on ${images} images each`);

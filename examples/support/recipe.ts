@@ -1,5 +1,15 @@
 /** The quickstart's distillation: what is tuned for `shapes` at 16 px on two CPU cores, in one place. */
-import { Adam, distributional, encoderDiscriminator, freezeConvolutions, nonSaturating, r1, safetensorsTeacher, type DistillOptions, type FreezePolicy } from 'onestep';
+import {
+  Adam,
+  distributional,
+  encoderDiscriminator,
+  freezeConvolutions,
+  nonSaturating,
+  r1,
+  safetensorsTeacher,
+  type DistillOptions,
+  type FreezePolicy,
+} from 'onestep';
 import { asset, trainingSet } from './shapes16.js';
 
 export interface RecipeOptions {

@@ -9,7 +9,10 @@ import type { ValueAndGradients } from './autodiff/index.js';
  *
  * Tensors that `evaluate` makes are freed micro-batch by micro-batch. Throws whatever `evaluate` throws.
  */
-export function accumulate<T>(microBatches: readonly T[], evaluate: (batch: T) => ValueAndGradients): { value: number; gradients: tf.Tensor[] } {
+export function accumulate<T>(
+  microBatches: readonly T[],
+  evaluate: (batch: T) => ValueAndGradients,
+): { value: number; gradients: tf.Tensor[] } {
   let value = 0;
   let sums: tf.Tensor[] | undefined;
   for (const batch of microBatches) {

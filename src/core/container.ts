@@ -58,7 +58,12 @@ export interface Part<T> {
 export const createContainer = (): DependencyContainer => root.createChildContainer();
 
 /** Makes a part; `options` reach the class as `@inject(PART_OPTIONS)`. */
-export function part<T>(name: string, useClass: Injectable<T>, options: unknown, register?: (container: DependencyContainer) => void): Part<T> {
+export function part<T>(
+  name: string,
+  useClass: Injectable<T>,
+  options: unknown,
+  register?: (container: DependencyContainer) => void,
+): Part<T> {
   return {
     description: { part: name, options },
     register,
@@ -73,7 +78,8 @@ export function part<T>(name: string, useClass: Injectable<T>, options: unknown,
 /** Either a finished object or a part to be built. */
 export type Provided<T> = T | Part<T>;
 
-const isPart = <T>(provided: Provided<T>): provided is Part<T> => typeof provided === 'object' && provided !== null && 'build' in provided && 'description' in provided;
+const isPart = <T>(provided: Provided<T>): provided is Part<T> =>
+  typeof provided === 'object' && provided !== null && 'build' in provided && 'description' in provided;
 
 /** Registers an object or a part behind its token, built once on first use. */
 export function provide<T>(container: DependencyContainer, key: InjectionToken<T>, provided: Provided<T>): void {

@@ -27,7 +27,11 @@ export class ConfigError extends OnestepError {
   readonly problems: readonly string[];
 
   constructor(where: string, problems: readonly string[], details: ErrorDetails = {}) {
-    super('E_CONFIG', `${where}: ${problems.length} problem${problems.length === 1 ? '' : 's'}\n${problems.map((p) => `  - ${p}`).join('\n')}`, details);
+    super(
+      'E_CONFIG',
+      `${where}: ${problems.length} problem${problems.length === 1 ? '' : 's'}\n${problems.map((p) => `  - ${p}`).join('\n')}`,
+      details,
+    );
     this.problems = problems;
   }
 }

@@ -17,9 +17,13 @@ export function networkState(network: { tensors(): NamedTensor[] }, keep: (tenso
       const saved = new Map(tensors.map((tensor) => [tensor.name, tensor]));
       const missing = kept().filter(({ name }) => !saved.has(name));
       if (missing.length > 0)
-        throw new WeightsError('E_WEIGHTS_MISMATCH', `checkpoint: ${missing.length} tensors are missing, the first is ${missing[0]!.name}`, {
-          help: 'the checkpoint belongs to another configuration; use another run directory',
-        });
+        throw new WeightsError(
+          'E_WEIGHTS_MISMATCH',
+          `checkpoint: ${missing.length} tensors are missing, the first is ${missing[0]!.name}`,
+          {
+            help: 'the checkpoint belongs to another configuration; use another run directory',
+          },
+        );
       for (const tensor of kept()) {
         const { data, shape } = saved.get(tensor.name)!;
         tensor.load(data, shape);

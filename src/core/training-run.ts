@@ -186,9 +186,13 @@ class Run<Batch extends CursorBatch, Result> implements TrainingRun<Result> {
     if (parts) {
       const missing = ['run', ...Object.keys(setup.checkpoint)].filter((name) => !parts[name]);
       if (missing.length > 0)
-        throw new RunError('E_RUN_CHECKPOINT', `the checkpoint in ${this.#store!.path} lacks the part${missing.length > 1 ? 's' : ''} ${missing.join(', ')}`, {
-          help: 'it was made by another configuration; use another run directory',
-        });
+        throw new RunError(
+          'E_RUN_CHECKPOINT',
+          `the checkpoint in ${this.#store!.path} lacks the part${missing.length > 1 ? 's' : ''} ${missing.join(', ')}`,
+          {
+            help: 'it was made by another configuration; use another run directory',
+          },
+        );
       for (const [name, part] of Object.entries(setup.checkpoint)) part.restoreState(parts[name]!);
       const state = parts['run']!.json as { step: number; images: number; cursor: number; random: Parameters<RandomSource['restore']>[0] };
       setup.random.restore(state.random);
@@ -295,7 +299,9 @@ class Run<Batch extends CursorBatch, Result> implements TrainingRun<Result> {
 
   async #checkpoint(setup: TrainingSetup<Batch, Result>): Promise<void> {
     if (!this.#store || this.#lastCheckpoint === this.#images) return;
-    const parts: Record<string, CheckpointPart> = Object.fromEntries(Object.entries(setup.checkpoint).map(([name, part]) => [name, part.saveState()]));
+    const parts: Record<string, CheckpointPart> = Object.fromEntries(
+      Object.entries(setup.checkpoint).map(([name, part]) => [name, part.saveState()]),
+    );
     parts['run'] = { json: { step: this.#step, images: this.#images, cursor: this.#cursor, random: setup.random.state() }, tensors: [] };
     const path = await this.#store.saveCheckpoint(this.#images / 1000, parts);
     this.#lastCheckpoint = this.#images;

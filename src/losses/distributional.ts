@@ -74,7 +74,13 @@ export interface DistributionalOptions extends z.input<typeof objectiveOptions> 
 
 /** The GAN objective as a part; each of its own parts can be replaced behind its token. */
 export function distributional(options: DistributionalOptions): Part<Objective> {
-  const { discriminator, adversarial = nonSaturating(), regularizers = [r1()], optimizer = new Adam({ learningRate: 1e-4 }), ...own } = options;
+  const {
+    discriminator,
+    adversarial = nonSaturating(),
+    regularizers = [r1()],
+    optimizer = new Adam({ learningRate: 1e-4 }),
+    ...own
+  } = options;
   const resolved = parseOptions(objectiveOptions, own, 'distributional');
   const description = {
     ...resolved,
@@ -130,7 +136,9 @@ export class Distributional implements Objective {
     const { discriminator, adversarial } = this;
     return tf.tidy(() => {
       const fakeLogits = discriminator.logits(fake, { classLabels, random });
-      const realLogits = adversarial.relativistic ? discriminator.logits(real.images(), { classLabels: real.classLabels(), random }) : undefined;
+      const realLogits = adversarial.relativistic
+        ? discriminator.logits(real.images(), { classLabels: real.classLabels(), random })
+        : undefined;
       return reduceLogits(
         fakeLogits.map((logits, network) => adversarial.generator(logits, realLogits?.[network])),
         this.#reduction,

@@ -1,5 +1,11 @@
 export type { Backbone, BackboneConfig, BackboneInputs, DhariwalUNetConfig, EncoderStage, SongUNetConfig } from './backbones/backbone.js';
-export { backboneConfigSchema, createBackbone, publishedBackbones, resolveBackboneConfig, type BackboneOptions } from './backbones/config.js';
+export {
+  backboneConfigSchema,
+  createBackbone,
+  publishedBackbones,
+  resolveBackboneConfig,
+  type BackboneOptions,
+} from './backbones/config.js';
 export { DhariwalUNet } from './backbones/dhariwal-unet.js';
 export { SongUNet } from './backbones/song-unet.js';
 export { UNetBlock, type UNetBlockOptions } from './backbones/unet-block.js';
@@ -12,12 +18,32 @@ export { TeacherEncoder, type TeacherEncoderOptions } from './features/teacher-e
 export { freezeConvolutions, freezeNothing, freezeWhere, trainOnly } from './freeze/policies.js';
 export { applyFreezePolicy, formatFreezeSummary, summarizeFreeze, type FreezeSummary } from './freeze/summary.js';
 export { BatchNorm2d } from './nn/batch-norm.js';
-export { Conv2d, fourierEmbedding, GroupNorm, Linear, positionalEmbedding, type Conv2dOptions, type LayerInitialization, type NormOptions, type Place } from './nn/layers.js';
+export {
+  Conv2d,
+  fourierEmbedding,
+  GroupNorm,
+  Linear,
+  positionalEmbedding,
+  type Conv2dOptions,
+  type LayerInitialization,
+  type NormOptions,
+  type Place,
+} from './nn/layers.js';
 export { constant, kaimingUniform, normal, ones, uniform, xavierUniform, zeros } from './nn/initializers.js';
 export { Module, type Initializer, type WeightSource } from './nn/module.js';
 export { resample2d, resampleMatrix } from './nn/resample.js';
 export { SpectralNormConv2d, type SpectralConvOptions } from './nn/spectral-norm.js';
-export { denoise, edmPreconditioning, gddPreconditioning, generateOneStep, SIGMA_MAX, SIGMA_MIN, type Coefficients, type Preconditioning, type Sigmas } from './preconditioning.js';
+export {
+  denoise,
+  edmPreconditioning,
+  gddPreconditioning,
+  generateOneStep,
+  SIGMA_MAX,
+  SIGMA_MIN,
+  type Coefficients,
+  type Preconditioning,
+  type Sigmas,
+} from './preconditioning.js';
 export { edmSigmas, sampleFewSteps, sampleHeun, type EdmSchedule, type FewStepOptions, type SamplerOptions } from './samplers/edm.js';
 export { inferBackboneConfig, type TensorShapes } from './teachers/infer.js';
 export { safetensorsTeacher, saveBackbone, weightsOf, type SafetensorsTeacherOptions } from './teachers/safetensors-teacher.js';

@@ -73,7 +73,10 @@ export interface Distilled {
 }
 
 const partsSchema = z.looseObject({
-  teacher: z.custom<TeacherLoader>((value) => typeof (value as TeacherLoader | undefined)?.load === 'function', 'expected a teacher loader, such as safetensorsTeacher(path)'),
+  teacher: z.custom<TeacherLoader>(
+    (value) => typeof (value as TeacherLoader | undefined)?.load === 'function',
+    'expected a teacher loader, such as safetensorsTeacher(path)',
+  ),
   data: z.custom((value) => typeof value === 'object' && value !== null, 'expected a data source, such as shapes({ resolution: 16 })'),
 });
 
@@ -84,7 +87,13 @@ const partsSchema = z.looseObject({
  * Throws `E_CONFIG` with every problem before anything starts; later errors reject `completed`.
  */
 export function distill(options: DistillOptions, configure?: (container: DependencyContainer) => void): TrainingRun<Distilled> {
-  const { teacher: loader, data, freeze = freezeConvolutions(), loss = distributional({ discriminator: encoderDiscriminator() }), ...rest } = options;
+  const {
+    teacher: loader,
+    data,
+    freeze = freezeConvolutions(),
+    loss = distributional({ discriminator: encoderDiscriminator() }),
+    ...rest
+  } = options;
   const { optimizer = new Adam({ learningRate: 1e-4 }), evaluate, sinks = [], signal, ...own } = rest;
   const settings = checkRunOptions('distill', own, partsSchema, { teacher: loader, data });
 
@@ -147,18 +156,15 @@ export function distill(options: DistillOptions, configure?: (container: Depende
     });
   };
 
-  return startTrainingRun(
-    trainingRunOptions(settings, container.resolve(SINKS), signal),
-    () => openRunStore(settings, config),
-    build,
-  );
+  return startTrainingRun(trainingRunOptions(settings, container.resolve(SINKS), signal), () => openRunStore(settings, config), build);
 }
 
 /** The teacher and the data must speak of the same images. */
 function checkFit({ backbone, name }: Teacher, data: { name: string; resolution: number; channels: number; classes: number }): void {
   const { img_resolution, img_channels, label_dim } = backbone.config;
   const problems: string[] = [];
-  if (data.resolution !== img_resolution) problems.push(`resolution: ${name} makes ${img_resolution} px, ${data.name} has ${data.resolution} px`);
+  if (data.resolution !== img_resolution)
+    problems.push(`resolution: ${name} makes ${img_resolution} px, ${data.name} has ${data.resolution} px`);
   if (data.channels !== img_channels) problems.push(`channels: ${name} makes ${img_channels}, ${data.name} has ${data.channels}`);
   if (label_dim > 0 && data.classes !== label_dim) problems.push(`classes: ${name} knows ${label_dim}, ${data.name} has ${data.classes}`);
   if (problems.length === 0) return;

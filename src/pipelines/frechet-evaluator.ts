@@ -29,7 +29,12 @@ export async function featureStatistics(
 }
 
 /** Statistics of `count` images of an opened data set, from image number `first` on. */
-export async function dataStatistics(extractor: FeatureExtractor, source: DataSource, count: number, first = 0): Promise<GaussianStatistics> {
+export async function dataStatistics(
+  extractor: FeatureExtractor,
+  source: DataSource,
+  count: number,
+  first = 0,
+): Promise<GaussianStatistics> {
   const statistics = new FeatureStatistics(extractor.dimensions);
   for (let at = 0; at < count; at += BATCH) {
     const indices = Uint32Array.from({ length: Math.min(BATCH, count - at) }, (_, i) => first + at + i);

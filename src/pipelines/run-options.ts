@@ -59,16 +59,26 @@ export const runSchema = z.strictObject({
 export type RunSettings = z.input<typeof runSchema>;
 
 /** The settings with defaults; throws `E_CONFIG` with every problem of the settings and of the parts, before anything starts. */
-export function checkRunOptions<P extends z.ZodType>(where: string, settings: unknown, partsSchema: P, parts: unknown): z.output<typeof runSchema> {
+export function checkRunOptions<P extends z.ZodType>(
+  where: string,
+  settings: unknown,
+  partsSchema: P,
+  parts: unknown,
+): z.output<typeof runSchema> {
   const checkedParts = partsSchema.safeParse(parts);
   const checked = runSchema.safeParse(settings);
   const problems = [checkedParts, checked].flatMap(({ error }) => (error ? describeIssues(error) : []));
-  if (!checked.success || problems.length > 0) throw new ConfigError(where, problems, { help: 'nothing was started; correct the options and start again' });
+  if (!checked.success || problems.length > 0)
+    throw new ConfigError(where, problems, { help: 'nothing was started; correct the options and start again' });
   return checked.data;
 }
 
 /** What the training run itself needs of the settings. */
-export function trainingRunOptions(settings: z.output<typeof runSchema>, sinks: readonly Sink[], signal: AbortSignal | undefined): RunOptions {
+export function trainingRunOptions(
+  settings: z.output<typeof runSchema>,
+  sinks: readonly Sink[],
+  signal: AbortSignal | undefined,
+): RunOptions {
   const { schedule, intervals, reportEvery } = settings;
   return { totalImages: schedule.images, batchSize: schedule.batchSize, intervals, reportEvery, signal, sinks, backend: tf.getBackend() };
 }

@@ -29,9 +29,13 @@ export async function openRunStore(settings: z.output<typeof runSchema>, config:
       });
     const differences = directory.differences.filter((line) => !CHANGEABLE.test(line));
     if (complete.length > 0 && differences.length > 0)
-      throw new RunError('E_RUN_CONFIG', `${runDir} was begun with other options:\n${differences.map((line) => `  - ${line}`).join('\n')}`, {
-        help: 'go on with the options that it was begun with, or take another directory',
-      });
+      throw new RunError(
+        'E_RUN_CONFIG',
+        `${runDir} was begun with other options:\n${differences.map((line) => `  - ${line}`).join('\n')}`,
+        {
+          help: 'go on with the options that it was begun with, or take another directory',
+        },
+      );
     if (directory.differences.length > 0) await directory.writeConfig(config);
     const newest = complete[0];
     return {

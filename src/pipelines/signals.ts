@@ -8,7 +8,10 @@ import type { TrainingRun } from '../core/training-run.js';
  *
  * A second signal exits at once with 128 + its number. The handlers are gone when the run has ended.
  */
-export function stopOnSignals(run: Pick<TrainingRun<unknown>, 'stop' | 'completed'>, write: (line: string) => void = (line) => process.stderr.write(line)): void {
+export function stopOnSignals(
+  run: Pick<TrainingRun<unknown>, 'stop' | 'completed'>,
+  write: (line: string) => void = (line) => process.stderr.write(line),
+): void {
   const numbers = { SIGINT: 2, SIGTERM: 15 } as const;
   let asked = false;
   const onSignal = (signal: keyof typeof numbers) => {

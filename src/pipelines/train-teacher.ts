@@ -5,7 +5,16 @@ import * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
 import { accumulate } from '../core/accumulate.js';
 import { valueAndGradients } from '../core/autodiff/index.js';
-import { createContainer, DATA_SOURCE, describeProvided, provide, RANDOM, SINKS, type DependencyContainer, type Provided } from '../core/container.js';
+import {
+  createContainer,
+  DATA_SOURCE,
+  describeProvided,
+  provide,
+  RANDOM,
+  SINKS,
+  type DependencyContainer,
+  type Provided,
+} from '../core/container.js';
 import type { DataSource } from '../core/contracts/data.js';
 import type { Sink } from '../core/contracts/events.js';
 import type { Optimizer } from '../core/contracts/optimizer.js';
@@ -57,7 +66,10 @@ const partsSchema = z.strictObject({
 });
 
 /** Starts to train a teacher. Throws `E_CONFIG` with every problem before anything starts. */
-export function trainTeacher(options: TrainTeacherOptions, configure?: (container: DependencyContainer) => void): TrainingRun<TrainedTeacher> {
+export function trainTeacher(
+  options: TrainTeacherOptions,
+  configure?: (container: DependencyContainer) => void,
+): TrainingRun<TrainedTeacher> {
   const { backbone, loss = {}, warmUp, coolDown, samplerSteps, data, evaluate, sinks = [], signal, ...rest } = options;
   const { optimizer = new Adam({ learningRate: 1e-3, beta1: 0.9, beta2: 0.999 }), ...own } = rest;
   const given = { backbone, loss, warmUp, coolDown, samplerSteps };

@@ -33,7 +33,6 @@ export function formatDuration(seconds: number): string {
   return `${total}s`;
 }
 
-
 function withThousands(digits: string): string {
   const [whole, fraction] = digits.split('.');
   const grouped = whole!.replace(/\B(?=(\d{3})+$)/g, ',');

@@ -1,5 +1,16 @@
 /** A distillation small enough for tests: 8 px, a few thousand parameters, seconds on any engine. */
-import { Adam, createBackbone, distributional, encoderDiscriminator, PhiloxRandom, r1, shapes, type BackboneOptions, type DistillOptions, type TeacherLoader } from '../../src/index.js';
+import {
+  Adam,
+  createBackbone,
+  distributional,
+  encoderDiscriminator,
+  PhiloxRandom,
+  r1,
+  shapes,
+  type BackboneOptions,
+  type DistillOptions,
+  type TeacherLoader,
+} from '../../src/index.js';
 
 export const tinyBackbone: BackboneOptions = {
   model_type: 'SongUNet',

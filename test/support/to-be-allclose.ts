@@ -40,7 +40,8 @@ expect.extend({
     const error = Math.sqrt(difference) / Math.max(Math.sqrt(norm), 1e-12);
     return {
       pass: actual.length === expected.length && error <= rtol,
-      message: () => `relative L2 error ${error.toExponential(2)} of ${expected.length} values, allowed ${rtol} (got ${actual.length} values)`,
+      message: () =>
+        `relative L2 error ${error.toExponential(2)} of ${expected.length} values, allowed ${rtol} (got ${actual.length} values)`,
     };
   },
 });

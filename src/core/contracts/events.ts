@@ -78,15 +78,7 @@ export interface EndedEvent extends EventBase {
   error?: { code: string; message: string };
 }
 
-export type RunEvent =
-  | StartedEvent
-  | StepEvent
-  | EvaluationEvent
-  | SamplesEvent
-  | FileEvent
-  | WarningEvent
-  | PauseEvent
-  | EndedEvent;
+export type RunEvent = StartedEvent | StepEvent | EvaluationEvent | SamplesEvent | FileEvent | WarningEvent | PauseEvent | EndedEvent;
 
 /**
  * Something that listens to a run: console progress, files, charts.

@@ -16,19 +16,7 @@ export type ParameterKind = 'conv' | 'linear' | 'norm' | 'embedding';
  * - `head`: a discriminator's head; `feature`: a frozen feature network
  */
 export type ParameterRole =
-  | 'input'
-  | 'output'
-  | 'conv0'
-  | 'conv1'
-  | 'skip'
-  | 'norm'
-  | 'affine'
-  | 'qkv'
-  | 'proj'
-  | 'mapping'
-  | 'aux'
-  | 'head'
-  | 'feature';
+  'input' | 'output' | 'conv0' | 'conv1' | 'skip' | 'norm' | 'affine' | 'qkv' | 'proj' | 'mapping' | 'aux' | 'head' | 'feature';
 
 export interface ParameterDescription {
   /** The published name, such as `model.enc.16x16_block0.conv0.weight`. */

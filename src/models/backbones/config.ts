@@ -53,7 +53,12 @@ export const backboneConfigSchema = z.discriminatedUnion('model_type', [songUNet
     });
   if (config.model_type === 'DhariwalUNet') {
     const lowest = config.model_channels * config.channel_mult.at(-1)!;
-    if (lowest < 64) context.addIssue({ code: 'custom', path: ['model_channels'], message: `the lowest level has ${lowest} channels; attention needs 64 a head` });
+    if (lowest < 64)
+      context.addIssue({
+        code: 'custom',
+        path: ['model_channels'],
+        message: `the lowest level has ${lowest} channels; attention needs 64 a head`,
+      });
   }
 });
 

@@ -18,13 +18,10 @@ const xavier = (scale: number): LayerInitialization => ({
 });
 
 type EncoderStep =
-  | { kind: 'conv' | 'auxDown' | 'auxSkip' | 'auxResidual'; name: string; layer: Conv2d }
-  | { kind: 'block'; name: string; layer: UNetBlock };
+  { kind: 'conv' | 'auxDown' | 'auxSkip' | 'auxResidual'; name: string; layer: Conv2d } | { kind: 'block'; name: string; layer: UNetBlock };
 
 type DecoderStep =
-  | { kind: 'block'; layer: UNetBlock }
-  | { kind: 'auxUp'; layer: Conv2d }
-  | { kind: 'auxOutput'; norm: GroupNorm; conv: Conv2d };
+  { kind: 'block'; layer: UNetBlock } | { kind: 'auxUp'; layer: Conv2d } | { kind: 'auxOutput'; norm: GroupNorm; conv: Conv2d };
 
 export class SongUNet extends Module implements Backbone {
   readonly stages: readonly EncoderStage[];

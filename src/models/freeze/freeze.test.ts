@@ -24,7 +24,13 @@ describe('freeze policies on the published networks', () => {
 });
 
 describe('policies by predicate', () => {
-  const parameters = createBackbone({ model_type: 'SongUNet', img_resolution: 16, model_channels: 16, channel_mult: [1, 2], num_blocks: 1 }).parameters();
+  const parameters = createBackbone({
+    model_type: 'SongUNet',
+    img_resolution: 16,
+    model_channels: 16,
+    channel_mult: [1, 2],
+    num_blocks: 1,
+  }).parameters();
 
   it('freezeNothing trains all', () => {
     expect(summarizeFreeze(parameters, freezeNothing()).frozen).toBe(0);
@@ -38,8 +44,17 @@ describe('policies by predicate', () => {
   });
 
   it('sees kind, role, level and name', () => {
-    const chosen = parameters.filter(({ kind, role, level, name }) => kind === 'conv' && role === 'conv0' && level === 1 && name.endsWith('.weight'));
-    expect(chosen.map(({ block }) => block)).toEqual(['enc.8x8_down', 'enc.8x8_block0', 'dec.8x8_in0', 'dec.8x8_in1', 'dec.8x8_block0', 'dec.8x8_block1']);
+    const chosen = parameters.filter(
+      ({ kind, role, level, name }) => kind === 'conv' && role === 'conv0' && level === 1 && name.endsWith('.weight'),
+    );
+    expect(chosen.map(({ block }) => block)).toEqual([
+      'enc.8x8_down',
+      'enc.8x8_block0',
+      'dec.8x8_in0',
+      'dec.8x8_in1',
+      'dec.8x8_block0',
+      'dec.8x8_block1',
+    ]);
   });
 
   it('prints a table whose last line is the whole network', () => {

@@ -37,7 +37,14 @@ export function summarizeFreeze(parameters: readonly ParameterDescription[], pol
       frozen += parameter.size;
     }
   }
-  return { policy: policy.name, total, frozen, trained: total - frozen, frozenShare: total === 0 ? 0 : frozen / total, roles: [...roles.values()] };
+  return {
+    policy: policy.name,
+    total,
+    frozen,
+    trained: total - frozen,
+    frozenShare: total === 0 ? 0 : frozen / total,
+    roles: [...roles.values()],
+  };
 }
 
 /** The summary as a text table. */
@@ -50,6 +57,8 @@ export function formatFreezeSummary({ policy, total, frozen, roles }: FreezeSumm
     ['all', String(roles.reduce((sum, row) => sum + row.tensors, 0)), number(total), number(frozen), share(frozen, total)],
   ];
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
-  const lines = rows.map((row) => row.map((cell, column) => (column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]!))).join('  '));
+  const lines = rows.map((row) =>
+    row.map((cell, column) => (column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]!))).join('  '),
+  );
   return [policy, ...lines].join('\n');
 }

@@ -86,12 +86,7 @@ export class Conv2d extends Module {
         { ...parameter, layout: layout?.weight },
         initialization.weight(fanIn, fanOut),
       );
-      this.bias = this.addParameter(
-        `${name}.bias`,
-        [outputs],
-        { ...parameter, layout: layout?.bias },
-        initialization.bias(fanIn, fanOut),
-      );
+      this.bias = this.addParameter(`${name}.bias`, [outputs], { ...parameter, layout: layout?.bias }, initialization.bias(fanIn, fanOut));
     }
     if (resample) {
       const sum = this.#taps.reduce((a, b) => a + b, 0);

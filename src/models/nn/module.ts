@@ -90,9 +90,13 @@ export abstract class Module {
     if (problems.length > 0) {
       const shown = problems.slice(0, 8).map((problem) => `  - ${problem}`);
       if (problems.length > 8) shown.push(`  - … and ${problems.length - 8} more`);
-      throw new WeightsError('E_WEIGHTS_MISMATCH', `${source.name}: ${problems.length} of ${tensors.length} tensors do not fit\n${shown.join('\n')}`, {
-        help: 'the weights belong to another architecture or the file is incomplete; check the configuration that was given or inferred',
-      });
+      throw new WeightsError(
+        'E_WEIGHTS_MISMATCH',
+        `${source.name}: ${problems.length} of ${tensors.length} tensors do not fit\n${shown.join('\n')}`,
+        {
+          help: 'the weights belong to another architecture or the file is incomplete; check the configuration that was given or inferred',
+        },
+      );
     }
     for (const tensor of tensors) tensor.load(await source.read(tensor.name));
     return this;

@@ -81,9 +81,11 @@ export function sampleFewSteps(backbone: Backbone, latents: tf.Tensor4D, options
   if (sigmas.length > 1 && !noise)
     throw new ArgumentError('E_VALUE', 'sampleFewSteps: more than one step needs fresh noise', { help: 'pass noise: (step) => tensor' });
   return tf.tidy(() =>
-    sigmas.slice(1).reduce(
-      (x, sigma, index) => denoise(backbone, preconditioning, tf.add(x, tf.mul(noise!(index + 1), sigma)), sigma, inputs),
-      denoise(backbone, preconditioning, tf.mul(latents, sigmas[0]!), sigmas[0]!, inputs),
-    ),
+    sigmas
+      .slice(1)
+      .reduce(
+        (x, sigma, index) => denoise(backbone, preconditioning, tf.add(x, tf.mul(noise!(index + 1), sigma)), sigma, inputs),
+        denoise(backbone, preconditioning, tf.mul(latents, sigmas[0]!), sigmas[0]!, inputs),
+      ),
   );
 }

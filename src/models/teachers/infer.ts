@@ -29,7 +29,9 @@ export async function inferBackboneConfig(source: TensorShapes, prefix = 'model.
     });
   };
 
-  const first = names.find((name) => /^enc\.\d+x\d+_conv\.weight$/.test(name)) ?? fail(`no tensor ${prefix}enc.<R>x<R>_conv.weight among ${names.length} names`);
+  const first =
+    names.find((name) => /^enc\.\d+x\d+_conv\.weight$/.test(name)) ??
+    fail(`no tensor ${prefix}enc.<R>x<R>_conv.weight among ${names.length} names`);
   const resolution = Number(/(\d+)x/.exec(first)![1]);
   const [width = 0, channels = 0] = shape(first);
   const blockNumber = /^enc\.(\d+)x\d+_block(\d+)\.conv0\.weight$/;
@@ -64,7 +66,11 @@ export async function inferBackboneConfig(source: TensorShapes, prefix = 'model.
     ...common,
     embedding_type: known.has('map_noise.freqs') ? 'fourier' : 'positional',
     channel_mult_noise: shape('map_layer0.weight')[1]! / modelChannels,
-    encoder_type: names.some((name) => name.includes('_aux_residual.')) ? 'residual' : names.some((name) => name.includes('_aux_skip.')) ? 'skip' : 'standard',
+    encoder_type: names.some((name) => name.includes('_aux_residual.'))
+      ? 'residual'
+      : names.some((name) => name.includes('_aux_skip.'))
+        ? 'skip'
+        : 'standard',
     decoder_type: names.filter((name) => /^dec\..*_aux_conv\.weight$/.test(name)).length > 1 ? 'skip' : 'standard',
     resample_filter: filterName ? taps(await source.read(prefix + filterName)) : [1, 1],
   };
