@@ -6,6 +6,7 @@ export type { EngineName, ForwardContext, GradientContext, KernelDefinition, Ker
 export { groupNorm } from './group-norm.js';
 export type { GroupNormOptions } from './group-norm.js';
 export { leakyRelu } from './leaky-relu.js';
+export { residualAdd } from './residual-add.js';
 export { silu } from './silu.js';
 export { zeroLike } from './tape.js';
 export { stopGradient } from './stop-gradient.js';

@@ -2,6 +2,7 @@
  * The residual block that SongUNet and DhariwalUNet share (SPEC: Block), with optional resampling and self-attention.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import { residualAdd } from '../../core/autodiff/index.js';
 import type { ParameterRole } from '../../core/contracts/parameter.js';
 import type { RandomStream } from '../../core/contracts/random.js';
 import type { TensorLayout } from '../../core/parameter.js';
@@ -108,8 +109,7 @@ export class UNetBlock extends Module {
   #scaledSum(a: tf.Tensor4D, b: tf.Tensor4D, layers: (Conv2d | undefined)[]): tf.Tensor4D {
     const biases = layers.flatMap((layer) => (layer?.bias ? [layer.bias.value] : []));
     const bias = biases.reduce((sum, next) => tf.add(sum, next));
-    const sum = tf.add(tf.add(a, b), bias) as tf.Tensor4D;
-    return this.#options.skipScale === 1 ? sum : tf.mul(sum, this.#options.skipScale);
+    return residualAdd(a, b, bias, this.#options.skipScale);
   }
 
   #drop(x: tf.Tensor4D, stream: RandomStream): tf.Tensor4D {

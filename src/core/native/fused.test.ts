@@ -1,0 +1,241 @@
+/** The fused operations against the composed ones, whose own tests are in `autodiff/`. */
+import * as tf from '@tensorflow/tfjs-core';
+import fc from 'fast-check';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { gradients, groupNorm, type GroupNormOptions, residualAdd, vectorJacobianProduct } from '../autodiff/index.js';
+import { dot, random, values } from '../autodiff/test-support.js';
+import { findBindingPackage } from '../backend/binding-package.js';
+import { fusedAddon } from './build.js';
+import { canFuse, loadFused, runFused, withoutFused } from './fused.js';
+
+const binding = findBindingPackage();
+const addon = binding && fusedAddon(binding);
+const reason = tf.findBackend('tensorflow') === null || addon === undefined ? 'no TensorFlow' : loadFused(addon, 2);
+if (reason !== undefined) console.log(`fused operations skipped: ${reason}`);
+
+/** Relative L2 distance; both must be NaN and infinite at the same places. */
+function distance(actual: tf.Tensor, expected: tf.Tensor): number {
+  expect(actual.shape).toEqual(expected.shape);
+  const [a, b] = [actual.dataSync(), expected.dataSync()];
+  const difference = a.map((value, i) => {
+    if (Number.isFinite(b[i])) return value - b[i]!;
+    expect(value).toBe(b[i]);
+    return 0;
+  });
+  const finite = b.filter(Number.isFinite);
+  return Math.sqrt(dot(difference, difference) / (dot(finite, finite) || 1));
+}
+
+interface Case {
+  shape: [number, number, number, number];
+  groups: number;
+  silu: boolean;
+  scale: boolean;
+  shift: boolean;
+}
+
+const caseOf = fc
+  .record({
+    B: fc.integer({ min: 1, max: 5 }),
+    H: fc.integer({ min: 1, max: 13 }),
+    W: fc.integer({ min: 1, max: 13 }),
+    groups: fc.integer({ min: 1, max: 9 }),
+    perGroup: fc.integer({ min: 1, max: 9 }),
+    silu: fc.boolean(),
+    scale: fc.boolean(),
+    shift: fc.boolean(),
+  })
+  .map(({ B, H, W, groups, perGroup, ...rest }): Case => ({ shape: [B, H, W, groups * perGroup], groups, ...rest }));
+
+function build({ shape, groups, silu, scale, shift }: Case, seed = 1) {
+  const [B, , , C] = shape;
+  const options: GroupNormOptions = { groups, silu };
+  const x = random(shape, seed, 2);
+  const [gamma, beta] = [random([C], seed + 1), random([C], seed + 2)];
+  if (scale) options.scale = random([B, 1, 1, C], seed + 3);
+  if (shift) options.shift = random([B, 1, 1, C], seed + 4);
+  const inputs = [x, gamma, beta, options.scale, options.shift].filter((tensor) => tensor !== undefined);
+  return { x, gamma, beta, options, inputs, dy: random(shape, seed + 5), apply: () => groupNorm(x, gamma, beta, options) };
+}
+
+const simple: Case = { shape: [2, 3, 5, 12], groups: 3, silu: true, scale: true, shift: true };
+
+describe.skipIf(reason !== undefined)('fused operations', () => {
+  beforeAll(async () => {
+    await tf.setBackend('tensorflow');
+    expect(canFuse([])).toBe(true);
+  });
+
+  describe('group norm', () => {
+    it('is what the composed one is, with its gradients', () => {
+      fc.assert(
+        fc.property(caseOf, (c) => {
+          tf.tidy(() => {
+            const { inputs, dy, apply } = build(c);
+            const first = () => vectorJacobianProduct(apply, inputs, dy);
+            // One value per group leaves a gradient of rounding errors.
+            const degenerate = c.shape[1] * c.shape[2] * (c.shape[3] / c.groups) === 1;
+            expect(distance(apply(), withoutFused(apply))).toBeLessThan(2e-6);
+            const expected = withoutFused(first);
+            first().forEach((gradient, i) => {
+              if (!degenerate || i !== 0) expect(distance(gradient, expected[i]!)).toBeLessThan(1e-5);
+            });
+          });
+        }),
+        { numRuns: 40, seed: 1 },
+      );
+    });
+
+    it.each<[string, Case]>([
+      ['one channel a group', { ...simple, shape: [2, 4, 4, 12], groups: 12 }],
+      ['one group', { ...simple, groups: 1 }],
+      ['one pixel', { ...simple, shape: [3, 1, 1, 12] }],
+      ['many samples', { ...simple, shape: [64, 8, 8, 32], groups: 8 }],
+      ['more pixels than a block', { ...simple, shape: [2, 33, 31, 19], groups: 19, silu: false }],
+    ])('does %s', (_, c) => {
+      tf.tidy(() => {
+        const { inputs, dy, apply } = build(c);
+        expect(distance(apply(), withoutFused(apply))).toBeLessThan(2e-6);
+        const expected = withoutFused(() => vectorJacobianProduct(apply, inputs, dy));
+        vectorJacobianProduct(apply, inputs, dy).forEach((gradient, i) => expect(distance(gradient, expected[i]!)).toBeLessThan(1e-5));
+      });
+    });
+
+    it('does an empty batch', () => {
+      tf.tidy(() => {
+        const x = tf.zeros([0, 4, 4, 8]);
+        const [gamma, beta] = [tf.ones([8]), tf.zeros([8])];
+        const apply = () => groupNorm(x, gamma, beta, { groups: 2, silu: true });
+        expect(apply().shape).toEqual([0, 4, 4, 8]);
+        const [dx, dgamma] = vectorJacobianProduct(apply, [x, gamma], tf.zeros([0, 4, 4, 8]));
+        expect(dx!.shape).toEqual([0, 4, 4, 8]);
+        expect([...dgamma!.dataSync()]).toEqual(Array(8).fill(0));
+      });
+    });
+
+    it('keeps its precision where the mean is far from zero', () => {
+      tf.tidy(() => {
+        const signs = values(2 * 64 * 8, 3).map(Math.sign);
+        const x = tf.tensor(
+          signs.map((sign) => 1000 + sign),
+          [2, 8, 8, 8],
+        );
+        const centred = tf.tensor(signs, [2, 8, 8, 8]);
+        const apply = (of: tf.Tensor) => groupNorm(of, tf.ones([8]), tf.zeros([8]), { groups: 2, silu: true });
+        expect(distance(apply(x), apply(centred))).toBeLessThan(1e-6);
+      });
+    });
+
+    it('passes NaN and infinity on as the composed one does', () => {
+      tf.tidy(() => {
+        const shape = [2, 2, 2, 4] as const;
+        const data = values(32, 1);
+        data[3] = NaN;
+        data[20] = Infinity;
+        const x = tf.tensor(data, [...shape]);
+        const shift = tf.tensor([0, 0, 0, 0, Infinity, -Infinity, 1e30, -1e30], [2, 1, 1, 4]);
+        const clean = random([...shape]);
+        for (const [of, options] of [
+          [x, {}],
+          [clean, { shift }],
+        ] as const) {
+          const apply = () => groupNorm(of, tf.ones([4]), tf.zeros([4]), { groups: 4, silu: true, ...options });
+          const first = () => vectorJacobianProduct(apply, [of], random([...shape], 2));
+          expect(distance(apply(), withoutFused(apply))).toBeLessThan(1e-6);
+          const [actual, expected] = [first()[0]!, withoutFused(first)[0]!].map((tensor) => [...tensor.dataSync()].map(Number.isNaN));
+          expect(actual).toEqual(expected);
+        }
+      });
+    });
+
+    it('is differentiable twice', () => {
+      tf.tidy(() => {
+        const { inputs, dy, apply } = build(simple);
+        const second = () =>
+          gradients(() => tf.sum(tf.square(vectorJacobianProduct(apply, [inputs[0]!], dy)[0]!)), inputs, { allowUnused: true });
+        const expected = withoutFused(second);
+        second().forEach((gradient, i) => expect(distance(gradient, expected[i]!)).toBeLessThan(1e-4));
+      });
+    });
+
+    it('adds an offset first', () => {
+      tf.tidy(() => {
+        const { x, gamma, beta, dy } = build({ ...simple, scale: false, shift: false });
+        const offset = tf.mul(random([2, 1, 1, 12], 9), 30);
+        const attributes = (N: number) => ({
+          integers: { groups: 3, N },
+          floats: { epsilon: 1e-5 },
+          flags: { silu: true, has_scale: false, has_shift: false, has_offset: N === 1 },
+        });
+        const [y, mean, rstd] = runFused('OnestepGroupNorm', [x, gamma, beta, offset], attributes(1), 3);
+        const apply = () => groupNorm(tf.add(x, offset), gamma, beta, { groups: 3, silu: true });
+        expect(distance(y!, withoutFused(apply))).toBeLessThan(2e-6);
+        const made = runFused('OnestepGroupNormGrad', [dy, x, gamma, beta, mean!, rstd!, offset], attributes(1), 4);
+        const expected = withoutFused(() => vectorJacobianProduct(apply, [x, gamma, beta, offset], dy));
+        made.forEach((gradient, i) => expect(distance(gradient, expected[i]!)).toBeLessThan(1e-5));
+      });
+    });
+
+    it('gives the same bits with any number of threads', () => {
+      const c: Case = { ...simple, shape: [16, 16, 16, 32], groups: 8 };
+      const compute = (threads: number) =>
+        tf.tidy(() => {
+          loadFused(addon!, threads);
+          const { inputs, dy, apply } = build(c);
+          return [apply(), ...vectorJacobianProduct(apply, inputs, dy)].map((tensor) => tensor.dataSync());
+        });
+      const [one, three] = [compute(1), compute(3)];
+      one.forEach((data, i) => expect(Buffer.compare(Buffer.from(data.buffer), Buffer.from(three[i]!.buffer))).toBe(0));
+    });
+
+    it('says what is wrong with its inputs', () => {
+      const attributes = {
+        integers: { groups: 3, N: 0 },
+        floats: { epsilon: 1e-5 },
+        flags: { silu: true, has_scale: false, has_shift: false, has_offset: false },
+      };
+      tf.tidy(() => {
+        const [x, gamma] = [random([1, 2, 2, 8]), random([8])];
+        const call = (inputs: tf.Tensor[], groups: number) => () =>
+          runFused('OnestepGroupNorm', inputs, { ...attributes, integers: { groups, N: 0 } }, 3);
+        expect(call([x, gamma, gamma], 3)).toThrow('x [1, 2, 2, 8]: expected channels that are a multiple of 3 groups');
+        expect(call([x, random([7]), gamma], 2)).toThrow('expected gamma of 8 values, got [7]');
+        expect(call([random([4, 8]), gamma, gamma], 2)).toThrow('expected [B, H, W, C]');
+        expect(call([tf.cast(x, 'int32'), gamma, gamma], 2)).toThrow(/float/);
+      });
+    });
+  });
+
+  describe('residual sum', () => {
+    it('is what the composed one is, with its gradients of both orders', () => {
+      fc.assert(
+        fc.property(
+          fc.tuple(fc.nat(5), fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 37 })),
+          fc.boolean(),
+          (shape, scaled) => {
+            tf.tidy(() => {
+              const inputs = [random(shape, 1), random(shape, 2), random(shape.slice(-1), 3)] as const;
+              const apply = () => residualAdd(inputs[0], inputs[1], inputs[2], scaled ? Math.SQRT1_2 : 1);
+              const weights = random(shape, 4);
+              const first = () => vectorJacobianProduct(apply, [...inputs], weights);
+              const second = () => gradients(() => tf.sum(tf.addN(first().map((dx) => tf.sum(tf.square(dx))))), [weights]);
+              for (const compute of [() => [apply()], first, second]) {
+                const expected = withoutFused(compute);
+                compute().forEach((tensor, i) => expect(distance(tensor, expected[i]!)).toBeLessThan(1e-6));
+              }
+            });
+          },
+        ),
+        { numRuns: 25, seed: 1 },
+      );
+    });
+
+    it('sums many pixels precisely', () => {
+      tf.tidy(() => {
+        const dy = tf.fill([64, 32, 32, 9], 0.1);
+        const [, dbias] = runFused('OnestepResidualGrad', [dy], { floats: { scale: 1 } }, 2);
+        for (const sum of dbias!.dataSync()) expect(Math.abs(sum / 6553.6 - 1)).toBeLessThan(1e-6);
+      });
+    });
+  });
+});
