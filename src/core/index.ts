@@ -42,9 +42,13 @@ export {
   stopGradient,
   valueAndGradients,
   vectorJacobianProduct,
+  zeroLike,
+  type ForwardContext,
+  type GradientContext,
   type GradientOptions,
   type GroupNormOptions,
   type KernelDefinition,
+  type KernelInputs,
   type ValueAndGradients,
 } from './autodiff/index.js';
 export * from './container.js';

@@ -28,7 +28,7 @@ export interface HeadOptions {
 /**
  * Per halving: spectral-norm 4x4 convolution of stride 2, BatchNorm, LeakyReLU 0.2; then a spectral-norm 4x4 convolution.
  *
- * `[B, H, W, channels]` to `[B, H', W', outputs]` with H' = H / halvings^2 - 3.
+ * `[B, H, W, channels]` to `[B, H', W', outputs]` with H' = H / 2^halvings - 3.
  */
 export class DiscriminatorHead extends Module {
   readonly #layers: { conv: SpectralNormConv2d; norm: BatchNorm2d }[] = [];
