@@ -213,7 +213,7 @@ export function gradients(f: () => tf.Tensor, xs: readonly tf.Tensor[], options?
  * ```ts
  * const penalty = () => {
  *   const [gradient] = vectorJacobianProduct(() => discriminator.forward(images), [images]);
- *   return tf.mean(tf.sum(tf.square(gradient), [1, 2, 3]));
+ *   return tf.mean(tf.sum(tf.square(gradient!), [1, 2, 3]));
  * };
  * ```
  */
