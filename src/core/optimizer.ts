@@ -7,6 +7,7 @@ import type { Optimizer, OptimizerState, OptimizerStepOptions, OptimizerStepResu
 import type { CheckpointPart } from './contracts/training.js';
 import { ArgumentError, RunError } from './errors.js';
 import { type Bucket, FlatParameters } from './flat-parameters.js';
+import { fusedAdam } from './native/adam.js';
 import { parseOptions } from './options.js';
 import type { Parameter } from './parameter.js';
 
@@ -52,7 +53,11 @@ export interface AdamCoefficients {
  *
  * All of an optimizer's work on values passes here. The caller disposes what comes back.
  */
-export function adamUpdate({ weights, gradient, m, v }: AdamTensors, { beta1, beta2, rate, epsilon }: AdamCoefficients) {
+export function adamUpdate(tensors: AdamTensors, coefficients: AdamCoefficients) {
+  return fusedAdam(tensors, coefficients) ?? composedAdam(tensors, coefficients);
+}
+
+function composedAdam({ weights, gradient, m, v }: AdamTensors, { beta1, beta2, rate, epsilon }: AdamCoefficients) {
   const newM = m && tf.tidy(() => tf.add<tf.Tensor1D>(tf.mul(m, beta1), tf.mul(gradient, 1 - beta1)));
   const newV = tf.tidy(() => tf.add<tf.Tensor1D>(tf.mul(v, beta2), tf.mul(tf.square(gradient), 1 - beta2)));
   const newWeights = tf.tidy(() => {
@@ -204,6 +209,7 @@ abstract class AdamFamily implements Optimizer {
  * @example
  * const adam = new Adam({ learningRate: 1e-4 });
  * adam.bind(network.parameters());
+ * const { gradients } = valueAndGradients(loss, weights);
  * adam.step(gradients, { stage: 'generator' });
  */
 export class Adam extends AdamFamily {

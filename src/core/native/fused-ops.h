@@ -71,6 +71,22 @@ template <class Body> inline void forChannels(int64_t channels, Body body) {
   for (; c < channels; c++) body(c, 0.0f);
 }
 
+// Pixels, or rows, that are worked on together: few enough for the first cache and for sums in float, enough that what
+// is constant for a channel is loaded rarely.
+constexpr int64_t kBlock = 64;
+
+// Calls body(first, end) for each block of rows in [begin, end).
+template <class Body> inline void forBlocks(int64_t begin, int64_t end, Body body) {
+  for (int64_t from = begin; from < end; from += kBlock) body(from, from + kBlock < end ? from + kBlock : end);
+}
+
+// Adds the lanes of a vector of channels to sums in double.
+template <class V> inline void addTo(double* sums, V v) {
+  float lanes[width<V>];
+  store<V>(lanes, v);
+  for (int i = 0; i < width<V>; i++) sums[i] += lanes[i];
+}
+
 // ---------------------------------------------------------------------------------------------------------------------
 // Threads
 

@@ -11,8 +11,6 @@
 namespace onestep {
 namespace {
 
-constexpr int64_t kBlock = 64;
-
 struct Attributes {
   int64_t groups;
   float epsilon;
@@ -75,29 +73,23 @@ struct Inputs {
 
 // sums[c] += the sum over pixels of term(x, channel), added up in float over blocks.
 template <class Term> void sumOverPixels(const float* x, int64_t N, int64_t C, double* sums, Term term) {
-  // Four vectors at once: their additions do not wait for one another.
-  int64_t c = 0;
-  constexpr int K = 4, W = width<Float8>;
-  for (; c + K * W <= C; c += K * W) {
-    for (int64_t from = 0; from < N; from += kBlock) {
-      const int64_t to = from + kBlock < N ? from + kBlock : N;
+  forBlocks(0, N, [&](int64_t from, int64_t to) {
+    // Four vectors at once: their additions do not wait for one another.
+    int64_t done = 0;
+    constexpr int K = 4, W = width<Float8>;
+    for (; done + K * W <= C; done += K * W) {
       Float8 sum[K] = {};
       for (int64_t n = from; n < to; n++)
-        for (int k = 0; k < K; k++) sum[k] += term(load<Float8>(x + n * C + c + k * W), c + k * W);
-      for (int k = 0; k < K; k++)
-        for (int i = 0; i < W; i++) sums[c + k * W + i] += sum[k][i];
+        for (int k = 0; k < K; k++) sum[k] += term(load<Float8>(x + n * C + done + k * W), done + k * W);
+      for (int k = 0; k < K; k++) addTo<Float8>(sums + done + k * W, sum[k]);
     }
-  }
-  forChannels(C - c, [&](int64_t rest, auto tag) {
-    using V = decltype(tag);
-    for (int64_t from = 0; from < N; from += kBlock) {
-      const int64_t to = from + kBlock < N ? from + kBlock : N;
+    forChannels(C - done, [&](int64_t rest, auto tag) {
+      using V = decltype(tag);
+      const int64_t c = done + rest;
       V sum{};
-      for (int64_t n = from; n < to; n++) sum += term(load<V>(x + n * C + c + rest), c + rest);
-      float parts[width<V>];
-      store<V>(parts, sum);
-      for (int i = 0; i < width<V>; i++) sums[c + rest + i] += parts[i];
-    }
+      for (int64_t n = from; n < to; n++) sum += term(load<V>(x + n * C + c), c);
+      addTo<V>(sums + c, sum);
+    });
   });
 }
 
@@ -105,14 +97,17 @@ template <class Term> void sumOverPixels(const float* x, int64_t N, int64_t C, d
 // Forward
 
 template <bool silu> void normalize(const float* x, float* y, int64_t N, int64_t C, const float* centre, const float* a, const float* b) {
-  for (int64_t n = 0; n < N; n++) {
+  forBlocks(0, N, [&](int64_t from, int64_t to) {
     forChannels(C, [&](int64_t c, auto tag) {
       using V = decltype(tag);
-      const V z = (load<V>(x + n * C + c) - load<V>(centre + c)) * load<V>(a + c) + load<V>(b + c);
-      if constexpr (silu) store<V>(y + n * C + c, z * sigmoid<V>(z));
-      else store<V>(y + n * C + c, z);
+      const V middle = load<V>(centre + c), factor = load<V>(a + c), constant = load<V>(b + c);
+      for (int64_t n = from; n < to; n++) {
+        const V z = (load<V>(x + n * C + c) - middle) * factor + constant;
+        if constexpr (silu) store<V>(y + n * C + c, z * sigmoid<V>(z));
+        else store<V>(y + n * C + c, z);
+      }
     });
-  }
+  });
 }
 
 void forwardSample(const Inputs& in, const Attributes& attributes, int64_t sample, float* y, float* means, float* rstds) {
@@ -175,11 +170,10 @@ struct Sums {
 template <bool silu>
 void gradientOfAffine(const float* dy, const float* x, float* dz, int64_t N, int64_t C, const float* centre, const float* a,
                       const float* b, Sums sums) {
-  forChannels(C, [&](int64_t c, auto tag) {
-    using V = decltype(tag);
-    const V middle = load<V>(centre + c), factor = load<V>(a + c), constant = load<V>(b + c);
-    for (int64_t from = 0; from < N; from += kBlock) {
-      const int64_t to = from + kBlock < N ? from + kBlock : N;
+  forBlocks(0, N, [&](int64_t from, int64_t to) {
+    forChannels(C, [&](int64_t c, auto tag) {
+      using V = decltype(tag);
+      const V middle = load<V>(centre + c), factor = load<V>(a + c), constant = load<V>(b + c);
       V sum{}, centred{};
       for (int64_t n = from; n < to; n++) {
         const V d = load<V>(x + n * C + c) - middle;
@@ -193,14 +187,9 @@ void gradientOfAffine(const float* dy, const float* x, float* dz, int64_t N, int
         sum += g;
         centred += g * d;
       }
-      float parts[2][width<V>];
-      store<V>(parts[0], sum);
-      store<V>(parts[1], centred);
-      for (int i = 0; i < width<V>; i++) {
-        sums.dz[c + i] += parts[0][i];
-        sums.centred[c + i] += parts[1][i];
-      }
-    }
+      addTo<V>(sums.dz + c, sum);
+      addTo<V>(sums.centred + c, centred);
+    });
   });
 }
 
@@ -250,13 +239,16 @@ void gradientSample(const Inputs& in, const Attributes& attributes, int64_t samp
       c3[c] = static_cast<float>(-rstd * m1 / count);
     }
   }
-  for (int64_t n = 0; n < N; n++) {
+  forBlocks(0, N, [&](int64_t from, int64_t to) {
     forChannels(C, [&](int64_t c, auto tag) {
       using V = decltype(tag);
-      const V d = load<V>(x + n * C + c) - load<V>(centre + c);
-      store<V>(dx + n * C + c, load<V>(a + c) * load<V>(dz + n * C + c) + (load<V>(c2 + c) * d + load<V>(c3 + c)));
+      const V middle = load<V>(centre + c), factor = load<V>(a + c), slope = load<V>(c2 + c), constant = load<V>(c3 + c);
+      for (int64_t n = from; n < to; n++) {
+        const V d = load<V>(x + n * C + c) - middle;
+        store<V>(dx + n * C + c, factor * load<V>(dz + n * C + c) + (slope * d + constant));
+      }
     });
-  }
+  });
   if (out.doffset.raw) {
     sumOverPixels(dx, N, C, total, [](auto v, int64_t) { return v; });
     for (int64_t c = 0; c < C; c++) out.doffset.data()[sample * C + c] = static_cast<float>(total[c]);

@@ -1,7 +1,5 @@
 // y = (a + b + bias) * scale over [..., C], and the gradient that passes from y: dy scale, and its sum over everything
 // but the channels.
-#include <algorithm>
-
 #include "fused-ops.h"
 
 namespace onestep {
@@ -30,12 +28,14 @@ void compute(void* raw, TF_OpKernelContext* context) {
   float* const py = y.data();
   parallelFor((rows + kRows - 1) / kRows, a.size(), [&](int64_t task) {
     const int64_t end = (task + 1) * kRows < rows ? (task + 1) * kRows : rows;
-    for (int64_t row = task * kRows; row < end; row++)
+    forBlocks(task * kRows, end, [&](int64_t first, int64_t last) {
       forChannels(C, [&](int64_t c, auto tag) {
         using V = decltype(tag);
-        const int64_t i = row * C + c;
-        store<V>(py + i, (load<V>(pa + i) + load<V>(pb + i) + load<V>(pc + c)) * scale);
+        const V constant = load<V>(pc + c);
+        for (int64_t i = first * C + c; i < last * C; i += C)
+          store<V>(py + i, (load<V>(pa + i) + load<V>(pb + i) + constant) * scale);
       });
+    });
   });
 }
 
@@ -55,20 +55,18 @@ void computeGradient(void* raw, TF_OpKernelContext* context) {
   float* const to = d.data();
   parallelFor(tasks, dy.size(), [&](int64_t task) {
     const int64_t end = (task + 1) * kRows < rows ? (task + 1) * kRows : rows;
-    std::vector<float> partial(C);
-    // In float over 64 rows, in double over those.
-    for (int64_t block = task * kRows; block < end; block += 64) {
-      const int64_t last = block + 64 < end ? block + 64 : end;
-      std::fill(partial.begin(), partial.end(), 0.0f);
-      for (int64_t row = block; row < last; row++)
-        forChannels(C, [&](int64_t c, auto tag) {
-          using V = decltype(tag);
-          const V scaled = load<V>(from + row * C + c) * scale;
-          store<V>(to + row * C + c, scaled);
-          store<V>(partial.data() + c, load<V>(partial.data() + c) + scaled);
-        });
-      for (int64_t c = 0; c < C; c++) sums[task * C + c] += partial[c];
-    }
+    forBlocks(task * kRows, end, [&](int64_t first, int64_t last) {
+      forChannels(C, [&](int64_t c, auto tag) {
+        using V = decltype(tag);
+        V sum{};
+        for (int64_t i = first * C + c; i < last * C; i += C) {
+          const V scaled = load<V>(from + i) * scale;
+          store<V>(to + i, scaled);
+          sum += scaled;
+        }
+        addTo<V>(sums.data() + task * C + c, sum);
+      });
+    });
   });
   for (int64_t c = 0; c < C; c++) {
     double sum = 0;
