@@ -30,7 +30,11 @@ function importsOf(file: ts.SourceFile): Import[] {
   const visit = (node: ts.Node): void => {
     if ((ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) && node.moduleSpecifier !== undefined) {
       add((node.moduleSpecifier as ts.StringLiteral).text, isTypeOnly(node));
-    } else if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword && ts.isStringLiteral(node.arguments[0]!)) {
+    } else if (
+      ts.isCallExpression(node) &&
+      node.expression.kind === ts.SyntaxKind.ImportKeyword &&
+      ts.isStringLiteral(node.arguments[0]!)
+    ) {
       add(node.arguments[0].text, false);
     } else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument) && ts.isStringLiteral(node.argument.literal)) {
       add(node.argument.literal.text, true);
@@ -106,8 +110,7 @@ describe('imports', () => {
 });
 
 describe('the check of imports itself', () => {
-  const cycleOf = (sources: Record<string, string>) =>
-    findCycle(graphOf(Object.entries(sources).map(([path, text]) => parse(path, text))));
+  const cycleOf = (sources: Record<string, string>) => findCycle(graphOf(Object.entries(sources).map(([path, text]) => parse(path, text))));
 
   it('finds a cycle through an export and a dynamic import', () => {
     const cycle = cycleOf({
