@@ -44,7 +44,12 @@ const { values } = parseArgs({
     profile: { type: 'boolean', default: false },
   },
 });
-const [batch, threads, repeats, rounds] = [values.batch, values.threads, values.repeats, values.rounds].map(Number) as [number, number, number, number];
+const [batch, threads, repeats, rounds] = [values.batch, values.threads, values.repeats, values.rounds].map(Number) as [
+  number,
+  number,
+  number,
+  number,
+];
 const SIGMAS = [0.1, 0.5, 2];
 
 const backend = await openBackend({ engine: values.engine as 'tensorflow', threads });
@@ -64,7 +69,10 @@ function edm(): () => void {
   ema.bind(network.parameters());
   return () =>
     tf.tidy(() => {
-      const { value, gradients } = valueAndGradients(() => denoisingLoss(network, images, random), network.parameters().map((parameter) => parameter.value));
+      const { value, gradients } = valueAndGradients(
+        () => denoisingLoss(network, images, random),
+        network.parameters().map((parameter) => parameter.value),
+      );
       adam.step(gradients);
       ema.update(1_000_000, batch);
       value.dataSync();
@@ -76,7 +84,9 @@ function gdd(): { iteration: () => void; r1: () => void } {
   applyFreezePolicy(network.parameters(), freezeConvolutions());
   const discriminator = new EncoderDiscriminator({ name: 'teacher', backbone: teacher }, random, { sigmas: SIGMAS, end: 4 });
   const generate = (_: unknown, count: number) => tf.tidy(() => generateOneStep(network, drawLatents(network, random, count)));
-  const objective: Objective = new Distributional(discriminator, nonSaturating(), [r1()], new Adam({ learningRate: 1e-4 }), generate, { reduction: 'mean' });
+  const objective: Objective = new Distributional(discriminator, nonSaturating(), [r1()], new Adam({ learningRate: 1e-4 }), generate, {
+    reduction: 'mean',
+  });
   const adam = new Adam({ learningRate: 1e-4 });
   adam.bind(network.parameters());
   const ema = new Ema();
@@ -128,7 +138,8 @@ function profile(f: () => void): void {
   const whole = performance.now() - start;
   engine.runKernelFunc = original;
   const rows = [...totals].sort(([, a], [, b]) => b.milliseconds - a.milliseconds).slice(0, 12);
-  for (const [name, { milliseconds, calls }] of rows) console.log(`  ${name.padEnd(28)}${milliseconds.toFixed(1).padStart(8)} ms ${String(calls).padStart(6)} calls`);
+  for (const [name, { milliseconds, calls }] of rows)
+    console.log(`  ${name.padEnd(28)}${milliseconds.toFixed(1).padStart(8)} ms ${String(calls).padStart(6)} calls`);
   const kernels = [...totals.values()].reduce((sum, entry) => sum + entry.milliseconds, 0);
   console.log(`  ${'outside kernels'.padEnd(28)}${(whole - kernels).toFixed(1).padStart(8)} ms of ${whole.toFixed(1)}`);
 }
@@ -138,7 +149,9 @@ function memory(f: () => void): void {
   const [rss, tensors] = [process.memoryUsage().rss, tf.memory().numTensors];
   for (let i = 0; i < 300; i++) f();
   const growth = (process.memoryUsage().rss / rss - 1) * 100;
-  console.log(`300 iterations: resident memory ${(rss / 2 ** 20).toFixed(0)} MiB, grew by ${growth.toFixed(1)}%; tensors grew by ${tf.memory().numTensors - tensors}`);
+  console.log(
+    `300 iterations: resident memory ${(rss / 2 ** 20).toFixed(0)} MiB, grew by ${growth.toFixed(1)}%; tensors grew by ${tf.memory().numTensors - tensors}`,
+  );
 }
 
 type Figures = { edmStep: number; gddIteration: number; r1Step: number; oneStep: number };
@@ -152,14 +165,23 @@ const ours: Figures[] = [];
 const theirs: Figures[] = [];
 const script = fileURLToPath(new URL('./train_step.py', import.meta.url));
 const pytorch = (): Figures | undefined => {
-  const { status, stdout } = spawnSync(values.python, [script, '--threads', String(threads), '--batch', String(batch), '--repeats', String(repeats)], { encoding: 'utf8' });
+  const { status, stdout } = spawnSync(
+    values.python,
+    [script, '--threads', String(threads), '--batch', String(batch), '--repeats', String(repeats)],
+    { encoding: 'utf8' },
+  );
   return status === 0 ? (JSON.parse(stdout.trim().split('\n').at(-1)!) as Figures) : undefined;
 };
 for (let round = 0; round < rounds; round++) {
   for (const parameter of network.parameters()) parameter.trainable = true;
   const edmMilliseconds = measure(edmStep);
   const { iteration, r1: penalty } = gdd();
-  ours.push({ edmStep: edmMilliseconds, gddIteration: measure(iteration), r1Step: measure(penalty, Math.max(3, repeats / 3), 1), oneStep: measure(oneStep) });
+  ours.push({
+    edmStep: edmMilliseconds,
+    gddIteration: measure(iteration),
+    r1Step: measure(penalty, Math.max(3, repeats / 3), 1),
+    oneStep: measure(oneStep),
+  });
   const other = pytorch();
   if (other) theirs.push(other);
 }
@@ -167,7 +189,9 @@ console.log(`batch ${batch}, ${threads} threads, medians of ${repeats}, median o
 for (const key of ['edmStep', 'gddIteration', 'r1Step', 'oneStep'] as const) {
   const mine = median(ours.map((figures) => figures[key]));
   const other = theirs.length > 0 ? median(theirs.map((figures) => figures[key])) : undefined;
-  console.log(`${key.padEnd(14)} onestep ${mine.toFixed(1).padStart(8)}   ${other ? `PyTorch ${other.toFixed(1).padStart(8)}   speed ${(other / mine).toFixed(2)} of PyTorch's` : 'PyTorch not found'}`);
+  console.log(
+    `${key.padEnd(14)} onestep ${mine.toFixed(1).padStart(8)}   ${other ? `PyTorch ${other.toFixed(1).padStart(8)}   speed ${(other / mine).toFixed(2)} of PyTorch's` : 'PyTorch not found'}`,
+  );
 }
 const { iteration } = gdd();
 if (values.profile) {

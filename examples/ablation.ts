@@ -79,7 +79,9 @@ const summary = Object.entries(curves).map(([name, runs]) => {
 });
 console.log(`\n${'policy'.padEnd(8)}${'median'.padStart(10)}${'lowest'.padStart(10)}${'highest'.padStart(10)}${'spread'.padStart(10)}`);
 for (const row of summary)
-  console.log(row.name.padEnd(8) + [row.median, row.lowest, row.highest, row.spread].map((value) => value.toFixed(2).padStart(10)).join(''));
+  console.log(
+    row.name.padEnd(8) + [row.median, row.lowest, row.highest, row.spread].map((value) => value.toFixed(2).padStart(10)).join(''),
+  );
 
 const series = Object.entries(curves).map(([name, runs]) => ({
   name,

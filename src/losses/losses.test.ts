@@ -15,7 +15,10 @@ const softplus = (x: number) => Math.log1p(Math.exp(x));
 describe.each(engines)('losses on %s', (engine) => {
   beforeAll(() => useEngine(engine));
   const logits = (values: number[]) => tf.tensor2d(values, [values.length, 1]);
-  const [fake, real] = [[-1.5, 0.25], [2, -0.5]] as const;
+  const [fake, real] = [
+    [-1.5, 0.25],
+    [2, -0.5],
+  ] as const;
 
   it('non-saturating', () => {
     const loss = nonSaturating();
@@ -35,11 +38,20 @@ describe.each(engines)('losses on %s', (engine) => {
     const expected = fake.map((f, i) => softplus(real[i]! - f));
     expect(loss.generator(logits([...fake]), logits([...real])).dataSync()).toBeAllclose(expected);
     const shifted = loss.discriminator(logits(real.map((r) => r + 7)), logits(fake.map((f) => f + 7)));
-    expect(shifted.dataSync()).toBeAllclose(fake.map((f, i) => softplus(f - real[i]!)), { atol: 1e-5 });
+    expect(shifted.dataSync()).toBeAllclose(
+      fake.map((f, i) => softplus(f - real[i]!)),
+      { atol: 1e-5 },
+    );
   });
 
   it('reductions: the mean of all, or the mean over logits summed over images and networks', () => {
-    const values = [tf.tensor2d([[1, 2], [3, 4]]), tf.tensor2d([[10], [20]])];
+    const values = [
+      tf.tensor2d([
+        [1, 2],
+        [3, 4],
+      ]),
+      tf.tensor2d([[10], [20]]),
+    ];
     expect(reduceLogits(values, 'mean').dataSync()[0]).toBeCloseTo((2.5 + 15) / 2);
     expect(reduceLogits(values, 'sum').dataSync()[0]).toBeCloseTo(1.5 + 3.5 + 30);
   });
@@ -48,7 +60,8 @@ describe.each(engines)('losses on %s', (engine) => {
     // D(x) = w/2 |x|^2, so |grad|^2 = w^2 |x|^2 and d/dw = 2 w |x|^2.
     const images = tf.tensor4d([1, 2, 3, 4, -1, 0, 1, 0], [2, 2, 2, 1]);
     const w = tf.scalar(3);
-    const penalty = () => r1({ gamma: 0.5, every: 4 }).penalty(images, (x) => [tf.reshape(tf.sum(tf.mul(tf.square(x), tf.div(w, 2)), [1, 2, 3]), [2, 1])]);
+    const penalty = () =>
+      r1({ gamma: 0.5, every: 4 }).penalty(images, (x) => [tf.reshape(tf.sum(tf.mul(tf.square(x), tf.div(w, 2)), [1, 2, 3]), [2, 1])]);
     const meanNorm = (30 + 2) / 2;
     expect(penalty().dataSync()[0]).toBeCloseTo(0.25 * 9 * meanNorm, 3);
     expect(gradients(penalty, [w])[0]!.dataSync()[0]).toBeCloseTo(0.25 * 6 * meanNorm, 3);
@@ -61,7 +74,14 @@ describe.each(engines)('losses on %s', (engine) => {
   });
 
   it('the denoising loss of a network that gives nothing is the data beyond the skip', () => {
-    const network = createBackbone({ model_type: 'SongUNet', img_resolution: 8, model_channels: 8, channel_mult: [1], num_blocks: 1, attn_resolutions: [] });
+    const network = createBackbone({
+      model_type: 'SongUNet',
+      img_resolution: 8,
+      model_channels: 8,
+      channel_mult: [1],
+      num_blocks: 1,
+      attn_resolutions: [],
+    });
     network.initialize(new PhiloxRandom(0));
     for (const parameter of network.parameters()) if (parameter.role === 'output') parameter.load(new Float32Array(parameter.size));
     const images = tf.zeros<tf.Rank.R4>([512, 8, 8, 3]);

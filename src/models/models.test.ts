@@ -102,7 +102,14 @@ describe.each(engines)('samplers on %s', (engine) => {
   });
 
   it('computes no encoder stage after the last one asked for', () => {
-    const network = createBackbone({ model_type: 'SongUNet', img_resolution: 8, model_channels: 8, channel_mult: [1, 2], num_blocks: 1, attn_resolutions: [] });
+    const network = createBackbone({
+      model_type: 'SongUNet',
+      img_resolution: 8,
+      model_channels: 8,
+      channel_mult: [1, 2],
+      num_blocks: 1,
+      attn_resolutions: [],
+    });
     network.initialize(new PhiloxRandom(0));
     const x = tf.ones<tf.Rank.R4>([1, 8, 8, 3]);
     const kernels = (stages: string[]) => {
