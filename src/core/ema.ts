@@ -16,6 +16,11 @@ const emaOptions = z.strictObject({
   rampUp: z.number().positive().default(0.05),
 });
 
+/**
+ * Options of `Ema`.
+ *
+ * @interface
+ */
 export type EmaOptions = z.input<typeof emaOptions>;
 
 /** The weight of the former average after a batch: 0.5^(batch / min(halfLife, rampUp · images seen)). */

@@ -43,6 +43,7 @@ export {
   valueAndGradients,
   vectorJacobianProduct,
   zeroLike,
+  type Forward as KernelForward,
   type ForwardContext,
   type GradientContext,
   type GradientOptions,

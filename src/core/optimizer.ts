@@ -23,6 +23,11 @@ const adamOptions = z.strictObject({
   nonFinite: z.enum(['paper', 'skip', 'stop']).default('paper'),
 });
 
+/**
+ * Options of `Adam` and `RAdam`.
+ *
+ * @interface
+ */
 export type AdamOptions = z.input<typeof adamOptions>;
 
 /** What a non-finite gradient becomes under `paper`. */

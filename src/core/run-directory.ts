@@ -17,6 +17,11 @@ const runDirectoryOptions = z.strictObject({
   keepCheckpoints: z.number().int().min(1).default(2),
 });
 
+/**
+ * Options of `RunDirectory.open`.
+ *
+ * @interface
+ */
 export type RunDirectoryOptions = z.input<typeof runDirectoryOptions>;
 
 const LOCK = 'run.lock';

@@ -26,6 +26,7 @@ const ITEM_SIZE = {
   F8_E5M2: 1,
 } as const;
 
+/** `F64`, `F32`, `F16`, `BF16`, `I64` to `I8`, `U64` to `U8`, `BOOL`, `F8_E4M3`, `F8_E5M2`. */
 export type SafetensorsDtype = keyof typeof ITEM_SIZE;
 
 /** `F16` and `BF16` are given as their bits. */

@@ -66,13 +66,13 @@ export interface TrainingSetup<Batch extends CursorBatch, Result> {
   evaluate?(): Promise<Record<string, number>>;
   /** The result of a run that has seen all images, or was stopped. */
   finish(reason: 'completed' | 'stopped'): Promise<Result> | Result;
-  /** Frees networks, optimizers and data; called once at the end, before `finish`'s result is used no more. */
+  /** Frees networks, optimizers and data; called once, at the end. The result of `finish` must outlive it. */
   dispose(): void | Promise<void>;
 }
 
 /** A run in progress. */
 export interface TrainingRun<Result> {
-  /** Every event from the start on, also for late subscribers of the last 1,000. Errors when the run fails. */
+  /** Every event; late subscribers get the last 1,000 first. Completes after `ended`, also where the run fails. */
   readonly events$: Observable<RunEvent>;
   /** The result; rejects where the run failed. A stopped run resolves with what it has. */
   readonly completed: Promise<Result>;

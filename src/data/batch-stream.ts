@@ -34,6 +34,11 @@ const batchStreamOptions = z.strictObject({
   description: z.custom<DataDescription>().optional(),
 });
 
+/**
+ * Options of `batchStream`.
+ *
+ * @interface
+ */
 export type BatchStreamOptions = z.input<typeof batchStreamOptions>;
 
 /**

@@ -33,6 +33,11 @@ export const shapesOptions = z.strictObject({
     .default([...labelNames]),
 });
 
+/**
+ * Options of `shapes`.
+ *
+ * @interface
+ */
 export type ShapesOptions = z.input<typeof shapesOptions>;
 
 /**

@@ -15,6 +15,11 @@ export const denoisingOptions = z.strictObject({
   sigmaData: z.number().positive().default(0.5),
 });
 
+/**
+ * Options of `denoisingLoss`.
+ *
+ * @interface
+ */
 export type DenoisingOptions = z.input<typeof denoisingOptions>;
 
 /** Scalar: mean over the batch and the pixels of (s^2 + sd^2)/(s*sd)^2 * ||D(x + s*n, s) - x||^2, for `images` `[B, H, W, C]` in [-1, 1]. */

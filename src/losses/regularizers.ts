@@ -14,6 +14,11 @@ const schema = z.strictObject({
   every: z.number().int().positive().default(16),
 });
 
+/**
+ * Options of `r1` and `r2`.
+ *
+ * @interface
+ */
 export type GradientPenaltyOptions = z.input<typeof schema>;
 
 /** R1: gamma/2 * E over real images of the squared gradient norm of the summed logits, at the images' own resolution. */

@@ -56,6 +56,11 @@ export const runSchema = z.strictObject({
   sampleCount: z.number().int().positive().default(64),
 });
 
+/**
+ * What `distill` and `trainTeacher` share.
+ *
+ * @interface
+ */
 export type RunSettings = z.input<typeof runSchema>;
 
 /** The settings with defaults; throws `E_CONFIG` with every problem of the settings and of the parts, before anything starts. */

@@ -25,6 +25,11 @@ const generateOptions = z.strictObject({
   sigmas: z.array(z.number().positive()).min(1).default([SIGMA_MAX]),
 });
 
+/**
+ * Options of `Student.generate`.
+ *
+ * @interface
+ */
 export type GenerateOptions = z.input<typeof generateOptions>;
 
 /** Images as stored: `[B, H, W, C]` uint8. */

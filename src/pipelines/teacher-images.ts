@@ -22,6 +22,11 @@ const schema = z.strictObject({
   onProgress: z.custom<(done: number, count: number) => void>().optional(),
 });
 
+/**
+ * Options of `teacherImages`.
+ *
+ * @interface
+ */
 export type TeacherImagesOptions = z.input<typeof schema>;
 
 /** Images by EDM's deterministic sampler. Throws `E_CONFIG` for wrong options. */

@@ -20,6 +20,11 @@ const consoleOptions = z.strictObject({
   everySeconds: z.number().positive().default(30),
 });
 
+/**
+ * Options of `consoleProgress`.
+ *
+ * @interface
+ */
 export type ConsoleProgressOptions = z.input<typeof consoleOptions>;
 
 const ERASE_LINE = '\r\x1b[2K';

@@ -23,6 +23,11 @@ const reportOptions = z.strictObject({
   everySeconds: z.number().positive().default(60),
 });
 
+/**
+ * Options of `htmlReport`.
+ *
+ * @interface
+ */
 export type HtmlReportOptions = z.input<typeof reportOptions>;
 
 /**

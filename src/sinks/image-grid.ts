@@ -24,6 +24,11 @@ const gridOptions = z.strictObject({
   rowCaptions: z.array(z.string()).optional(),
 });
 
+/**
+ * Options of `imageGrid`.
+ *
+ * @interface
+ */
 export type ImageGridOptions = z.input<typeof gridOptions>;
 
 /**

@@ -2,7 +2,7 @@ export { installAutodiff } from './install.js';
 export { gradients, valueAndGradients, vectorJacobianProduct } from './gradients.js';
 export type { GradientOptions, ValueAndGradients } from './gradients.js';
 export { defineKernel, ENGINES } from './define-kernel.js';
-export type { EngineName, ForwardContext, GradientContext, KernelDefinition, KernelInputs } from './define-kernel.js';
+export type { EngineName, Forward, ForwardContext, GradientContext, KernelDefinition, KernelInputs } from './define-kernel.js';
 export { groupNorm } from './group-norm.js';
 export type { GroupNormOptions } from './group-norm.js';
 export { leakyRelu } from './leaky-relu.js';

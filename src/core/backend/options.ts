@@ -19,6 +19,11 @@ export const backendOptions = z.strictObject({
   onMessage: z.custom<(line: string) => void>((value) => typeof value === 'function', 'expected a function').optional(),
 });
 
+/**
+ * Options of `openBackend`.
+ *
+ * @interface
+ */
 export type BackendOptions = z.input<typeof backendOptions>;
 
 export interface ResolvedBackendOptions {

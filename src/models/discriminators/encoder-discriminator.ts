@@ -21,6 +21,11 @@ const schema = z.strictObject({
   width: z.number().int().positive().optional(),
 });
 
+/**
+ * Options of `encoderDiscriminator`.
+ *
+ * @interface
+ */
 export type EncoderDiscriminatorOptions = z.input<typeof schema>;
 
 /** The embedded default discriminator, as a part. Throws `E_CONFIG` for wrong options. */
