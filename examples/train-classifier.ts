@@ -7,7 +7,7 @@
  */
 import { parseArgs } from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
-import { Adam, ImageClassifier, oneHot, openBackend, PhiloxRandom, toFloat, valueAndGradients } from 'onestep';
+import { Adam, dataStatistics, ImageClassifier, oneHot, openBackend, PhiloxRandom, toFloat, valueAndGradients } from 'onestep';
 import { evaluationSet, trainingSet } from './support/shapes16.js';
 
 const { values } = parseArgs({
@@ -54,5 +54,9 @@ const correct = tf.tidy(() => {
 });
 const accuracy = (correct / 5_000).toFixed(4);
 console.log(`accuracy on 5,000 fresh images: ${accuracy}`);
+// Features of total variance 100 on real images: a Fréchet distance of 100 is then about that of one repeated image.
+const { covariance } = await dataStatistics(classifier, test, 5_000);
+const variance = Array.from({ length: 64 }, (_, i) => covariance[i * 65]!).reduce((a, b) => a + b);
+classifier.scaleFeatures(Math.sqrt(100 / variance));
 const command = `npx tsx examples/train-classifier.ts --images ${images} --seed ${values.seed}`;
 await classifier.save(values.out, { command, images: String(images), accuracy });
