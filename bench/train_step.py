@@ -144,7 +144,7 @@ class Head(nn.Module):
 
 
 class EncoderDiscriminator(nn.Module):
-    """Heads on the last block of each resolution of the frozen teacher, at the given noise levels."""
+    """Heads on the last block of each resolution of the frozen teacher; each noise level judges its part of the batch."""
 
     def __init__(self, teacher, sigmas, stages=((2, 32, 16), (5, 64, 8))):
         super().__init__()
@@ -153,11 +153,13 @@ class EncoderDiscriminator(nn.Module):
 
     def forward(self, x):
         teacher, heads, logits = self.teacher[0], iter(self.heads), []
-        for sigma in self.sigmas:
-            noisy = (x + sigma * torch.randn_like(x)) / math.sqrt(sigma**2 + SD**2)
-            skips = teacher.encode(noisy, teacher.embed(torch.full([x.shape[0]], math.log(sigma) / 4)))
-            logits.append(torch.cat([next(heads)(skips[i]) for i, _, _ in self.stages], 1))
-        return logits
+        bounds = [round(i * x.shape[0] / len(self.sigmas)) for i in range(len(self.sigmas) + 1)]
+        sigma = torch.cat([torch.full([b - a], s) for s, a, b in zip(self.sigmas, bounds, bounds[1:])])
+        s = sigma.reshape(-1, 1, 1, 1)
+        skips = teacher.encode((x + s * torch.randn_like(x)) / (s**2 + SD**2).sqrt(), teacher.embed(sigma.log() / 4))
+        for a, b in zip(bounds, bounds[1:]):
+            logits.append(torch.cat([next(heads)(skips[i][a:b]) for i, _, _ in self.stages], 1))
+        return [torch.cat(logits)]
 
 
 def update_ema(ema, net, decay):

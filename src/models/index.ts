@@ -13,7 +13,7 @@ export { encoderDiscriminator, EncoderDiscriminator, type EncoderDiscriminatorOp
 export { FeatureDiscriminator, type FeatureDiscriminatorOptions } from './discriminators/feature-discriminator.js';
 export { DiscriminatorHead, headWidths, type HeadOptions } from './discriminators/head.js';
 export { ImageClassifier, loadImageClassifier, type ImageClassifierConfig } from './features/image-classifier.js';
-export type { FeatureNetwork, FeatureStage } from './features/feature-network.js';
+export { groupBounds, type FeatureNetwork, type FeatureStage } from './features/feature-network.js';
 export { TeacherEncoder, type TeacherEncoderOptions } from './features/teacher-encoder.js';
 export { freezeConvolutions, freezeNothing, freezeWhere, trainOnly } from './freeze/policies.js';
 export { applyFreezePolicy, formatFreezeSummary, summarizeFreeze, type FreezeSummary } from './freeze/summary.js';

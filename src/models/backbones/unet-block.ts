@@ -89,14 +89,15 @@ export class UNetBlock extends Module {
     return tf.tidy(() => {
       const { outputs, adaptiveScale } = this.#options;
       const affine = tf.reshape(this.#affine.forward(embedding), [x.shape[0], 1, 1, -1]) as tf.Tensor4D;
-      let y = this.#norm0.forward(x);
+      let y = this.#conv0.forwardWithoutBias(this.#norm0.forward(x));
+      const bias = this.#conv0.bias!.value;
+      // The norm adds the bias, and with it the embedding: no pass over the activations of their own.
       if (adaptiveScale) {
         const [scale, shift] = tf.split(affine, [outputs, outputs], 3) as [tf.Tensor4D, tf.Tensor4D];
-        y = this.#norm1.forward(this.#conv0.forward(y), { scale, shift });
+        const offset = tf.broadcastTo(tf.reshape(bias, [1, 1, 1, outputs]), scale.shape);
+        y = this.#norm1.forward(y, { scale, shift, offset });
       } else {
-        // Bias and embedding are added together: one pass over the activations instead of two.
-        const offset = tf.add(affine, this.#conv0.bias!.value);
-        y = this.#norm1.forward(tf.add(this.#conv0.forwardWithoutBias(y), offset));
+        y = this.#norm1.forward(y, { offset: tf.add(affine, bias) });
       }
       if (dropout && this.#options.dropout > 0) y = this.#drop(y, dropout);
       const branch = this.#conv1.forwardWithoutBias(y);

@@ -13,6 +13,11 @@ import { FeatureDiscriminator } from './feature-discriminator.js';
 const schema = z.strictObject({
   /** Noise levels at which the teacher looks at the images; each has heads of its own. */
   sigmas: z.array(z.number().positive()).min(1).default([0.1, 0.5, 2]),
+  /**
+   * `split`: each level judges its part of the batch, in one pass of the teacher; `all`: every level judges every
+   * image, in as many passes.
+   */
+  levels: z.enum(['split', 'all']).default('split'),
   /** Encoder stages by name; undefined: the last block of each resolution. */
   stages: z.array(z.string()).min(1).optional(),
   /** Size at which the heads' last convolution stands. */
@@ -38,10 +43,11 @@ export class EncoderDiscriminator extends FeatureDiscriminator {
   constructor(
     @inject(TEACHER) teacher: Teacher,
     @inject(RANDOM) random: RandomSource,
-    @inject(PART_OPTIONS) { sigmas, stages, ...heads }: z.output<typeof schema>,
+    @inject(PART_OPTIONS) { sigmas, levels, stages, ...heads }: z.output<typeof schema>,
   ) {
+    const passes = levels === 'split' ? [sigmas] : sigmas.map((sigma) => [sigma]);
     super(
-      sigmas.map((sigma) => new TeacherEncoder(teacher.backbone, { sigma, stages })),
+      passes.map((group) => new TeacherEncoder(teacher.backbone, { sigmas: group, stages })),
       heads,
     );
     this.initialize(random);

@@ -148,8 +148,8 @@ export class GroupNorm extends Module {
     this.bias = this.addParameter(`${name}.bias`, [channels], { kind: 'norm', ...rest }, zeros);
   }
 
-  /** SiLU?(shift + norm(x) * (scale + 1)); `scale` and `shift` are `[B, 1, 1, C]`. */
-  forward(x: tf.Tensor4D, modulation: { scale?: tf.Tensor4D; shift?: tf.Tensor4D } = {}): tf.Tensor4D {
+  /** SiLU?(shift + norm(x + offset) * (scale + 1)); `scale`, `shift` and `offset` are `[B, 1, 1, C]`. */
+  forward(x: tf.Tensor4D, modulation: { scale?: tf.Tensor; shift?: tf.Tensor; offset?: tf.Tensor } = {}): tf.Tensor4D {
     return groupNorm(x, this.weight.value as tf.Tensor1D, this.bias.value as tf.Tensor1D, {
       groups: this.#groups,
       epsilon: this.#options.epsilon,
@@ -171,7 +171,7 @@ export function positionalEmbedding(noise: tf.Tensor1D, channels: number, varian
   return tf.tidy(() => sinusoids(noise, tf.tensor1d(frequencies), variant === 'adm' ? 'cosine-first' : 'sine-first'));
 }
 
-/** Noise levels `[B]` to `[B, 2*frequencies]` by a stored random buffer: [sin, cos](2*pi*noise*freqs). */
+/** Noise levels `[B]` to `[B, 2*frequencies]` by a stored random buffer: sine, then cosine of 2 pi noise freqs. */
 export function fourierEmbedding(noise: tf.Tensor1D, frequencies: NamedTensor): tf.Tensor2D {
   return tf.tidy(() => sinusoids(noise, tf.mul(frequencies.value, 2 * Math.PI) as tf.Tensor1D, 'sine-first'));
 }
