@@ -59,7 +59,7 @@ const network = createBackbone(config).initialize(random);
 const teacher = createBackbone(config).copyFrom(network);
 const images = tf.randomUniform<tf.Rank.R4>([batch, 16, 16, 3], -1, 1, 'float32', 0);
 const real: RealImages = { batch, images: () => images.clone(), classLabels: () => undefined };
-const step = { step: 0, imagesSeen: 0, batchSize: batch, microBatches: [real], random };
+const step = { step: 0, imagesSeen: 0, batchSize: batch, learningRateScale: 1, microBatches: [real], random };
 
 /** EDM step: loss, gradients, Adam, EMA. */
 function edm(): () => void {

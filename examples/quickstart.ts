@@ -48,8 +48,8 @@ const backend = await openBackend();
 console.log(`engine: ${backend.description}`);
 const start = performance.now();
 // On engines without native TensorFlow the same recipe runs on a smaller budget.
-const images = Number(values.images ?? (backend.name === 'tensorflow' ? 20_000 : 6_400));
-const evaluated = backend.name === 'tensorflow' ? 2_000 : 500;
+const images = Number(values.images ?? (backend.name === 'tensorflow' ? 12_800 : 2_560));
+const evaluated = backend.name === 'tensorflow' ? 2_000 : 256;
 
 const run = distill({
   ...recipe({ images, seed: Number(values.seed) }),

@@ -35,10 +35,8 @@ await openBackend();
 const run = trainTeacher({
   backbone,
   data: trainingSet(),
-  schedule: { images, batchSize: 64 },
+  schedule: { images, batchSize: 64, warmUp: 5_000, coolDown: images * 0.4 },
   optimizer: new Adam({ learningRate: Number(values['learning-rate']), beta1: 0.9, beta2: 0.999 }),
-  warmUp: 5_000,
-  coolDown: images * 0.4,
   seed: Number(values.seed),
   intervals: { checkpoint: 10, snapshot: 50, samples: 20, evaluation: 0 },
   sinks: [consoleProgress(), jsonlLog(), sampleImages({ scale: 4 }), charts(), htmlReport({ title: 'Teacher of the quickstart' })],

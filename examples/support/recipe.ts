@@ -30,7 +30,7 @@ export function recipe({ images, seed = 0, freeze = freezeConvolutions() }: Reci
       optimizer: new Adam({ learningRate: 1e-3 }),
     }),
     optimizer: new Adam({ learningRate: 3e-4 }),
-    schedule: { images, batchSize: 64 },
+    schedule: { images, batchSize: 64, coolDown: images / 2 },
     seed,
   };
 }

@@ -22,6 +22,8 @@ export interface RunOptions {
   /** Images at which the run ends. */
   totalImages: number;
   batchSize: number;
+  /** Factor of the learning rates after so many images. */
+  learningRateScale(imagesSeen: number): number;
   intervals: RunIntervals;
   /** Iterations between two step events. */
   reportEvery: number;
@@ -258,6 +260,7 @@ class Run<Batch extends CursorBatch, Result> implements TrainingRun<Result> {
       step: this.#step,
       imagesSeen: this.#images,
       batchSize,
+      learningRateScale: this.options.learningRateScale(this.#images),
       microBatches: setup.microBatches(batch),
       random: setup.random,
     };

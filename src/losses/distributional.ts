@@ -146,10 +146,11 @@ export class Distributional implements Objective {
     });
   }
 
-  #discriminatorStep({ microBatches, random }: StepContext): Record<string, number> {
+  #discriminatorStep(step: StepContext): Record<string, number> {
+    const { microBatches, random } = step;
     const { discriminator, adversarial, generate } = this;
     let realSign = 0;
-    const loss = this.#update('discriminator', microBatches, (real) => {
+    const loss = this.#update('discriminator', step, (real) => {
       const images = real.images();
       const classLabels = real.classLabels();
       const fake = generate(classLabels, images.shape[0]);
@@ -164,9 +165,10 @@ export class Distributional implements Objective {
     return { discriminator: loss, realSign };
   }
 
-  #regularizerStep({ name, every, on, penalty }: Regularizer, { microBatches, random }: StepContext): Record<string, number> {
+  #regularizerStep({ name, every, on, penalty }: Regularizer, step: StepContext): Record<string, number> {
     const { discriminator, generate } = this;
-    const loss = this.#update(name, microBatches, (real) => {
+    const { random } = step;
+    const loss = this.#update(name, step, (real) => {
       const classLabels = real.classLabels();
       const images = real.images();
       const judged = on === 'real' ? images : generate(classLabels, images.shape[0]);
@@ -177,7 +179,7 @@ export class Distributional implements Objective {
   }
 
   /** One update of the discriminator by the mean of a loss over the micro-batches; returns that mean. */
-  #update(stage: string, microBatches: readonly RealImages[], prepare: (real: RealImages) => () => tf.Scalar): number {
+  #update(stage: string, { microBatches, learningRateScale }: StepContext, prepare: (real: RealImages) => () => tf.Scalar): number {
     const { optimizer } = this;
     return tf.tidy(() => {
       const weights = optimizer.parameters.map(({ value }) => value);
@@ -185,7 +187,7 @@ export class Distributional implements Objective {
         const loss = prepare(real);
         return valueAndGradients(loss, weights, { allowUnused: true });
       });
-      optimizer.step(gradients, { stage });
+      optimizer.step(gradients, { stage, learningRateScale });
       return value;
     });
   }

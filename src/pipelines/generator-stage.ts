@@ -21,7 +21,7 @@ export function generatorStage(generator: Backbone, objective: Objective, optimi
   return {
     name: 'generator',
     every: 1,
-    run: ({ microBatches, random }) =>
+    run: ({ microBatches, random, learningRateScale }) =>
       tf.tidy(() => {
         const weights = optimizer.parameters.map(({ value }) => value);
         const { value, gradients } = accumulate(microBatches, (real) => {
@@ -32,7 +32,7 @@ export function generatorStage(generator: Backbone, objective: Objective, optimi
             return objective.generatorLoss({ fake, classLabels, real, random });
           }, weights);
         });
-        optimizer.step(gradients, { stage: 'generator' });
+        optimizer.step(gradients, { stage: 'generator', learningRateScale });
         return { generator: value };
       }),
   };

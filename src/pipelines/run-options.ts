@@ -17,6 +17,10 @@ export const scheduleSchema = z
     batchSize: z.number().int().positive().default(64),
     /** Images of a micro-batch; gradients are accumulated over the batch. Default: the whole batch. */
     microBatch: z.number().int().positive().optional(),
+    /** Images over which the learning rates rise linearly from 0. */
+    warmUp: z.number().min(0).default(0),
+    /** Images at the end over which the learning rates fall linearly to 0. */
+    coolDown: z.number().min(0).default(0),
   })
   .superRefine(({ batchSize, microBatch }, context) => {
     if (microBatch !== undefined && batchSize % microBatch !== 0)
@@ -85,5 +89,19 @@ export function trainingRunOptions(
   signal: AbortSignal | undefined,
 ): RunOptions {
   const { schedule, intervals, reportEvery } = settings;
-  return { totalImages: schedule.images, batchSize: schedule.batchSize, intervals, reportEvery, signal, sinks, backend: tf.getBackend() };
+  return {
+    totalImages: schedule.images,
+    batchSize: schedule.batchSize,
+    learningRateScale: learningRateScale(schedule),
+    intervals,
+    reportEvery,
+    signal,
+    sinks,
+    backend: tf.getBackend(),
+  };
+}
+
+/** Factor of the learning rate after so many images: linear rise, level, linear fall. */
+export function learningRateScale({ images, warmUp, coolDown }: z.output<typeof scheduleSchema>): (imagesSeen: number) => number {
+  return (seen) => Math.min(1, warmUp > 0 ? (seen + 1) / warmUp : 1, coolDown > 0 ? Math.max(0, images - seen) / coolDown : 1);
 }

@@ -40,10 +40,6 @@ export interface TrainTeacherOptions extends z.input<typeof runSchema> {
   loss?: DenoisingOptions;
   /** Default: Adam with learning rate 1e-3, betas (0.9, 0.999). */
   optimizer?: Optimizer;
-  /** Images over which the learning rate rises linearly from 0. Default: a fiftieth of the run. */
-  warmUp?: number;
-  /** Images at the end over which the learning rate falls linearly to 0. Default: none. */
-  coolDown?: number;
   /** Steps of the Heun sampler for the sample grids. Default 18. */
   samplerSteps?: number;
   evaluate?: { readonly name: string; evaluate(teacher: Teacher): Promise<Record<string, number>> };
@@ -60,8 +56,6 @@ export interface TrainedTeacher {
 const partsSchema = z.strictObject({
   backbone: backboneConfigSchema,
   loss: denoisingOptions.prefault({}),
-  warmUp: z.number().min(0).optional(),
-  coolDown: z.number().min(0).default(0),
   samplerSteps: z.number().int().positive().default(18),
 });
 
@@ -70,13 +64,11 @@ export function trainTeacher(
   options: TrainTeacherOptions,
   configure?: (container: DependencyContainer) => void,
 ): TrainingRun<TrainedTeacher> {
-  const { backbone, loss = {}, warmUp, coolDown, samplerSteps, data, evaluate, sinks = [], signal, ...rest } = options;
+  const { backbone, loss = {}, samplerSteps, data, evaluate, sinks = [], signal, ...rest } = options;
   const { optimizer = new Adam({ learningRate: 1e-3, beta1: 0.9, beta2: 0.999 }), ...own } = rest;
-  const given = { backbone, loss, warmUp, coolDown, samplerSteps };
+  const given = { backbone, loss, samplerSteps };
   const settings = checkRunOptions('trainTeacher', own, partsSchema, given);
   const parts = parseOptions(partsSchema, given, 'trainTeacher');
-  const total = settings.schedule.images;
-  const rate = learningRateScale(total, parts.warmUp ?? total / 50, parts.coolDown);
 
   const container = createContainer();
   const random = new PhiloxRandom(settings.seed);
@@ -97,7 +89,7 @@ export function trainTeacher(
       description,
       random,
       optimizer,
-      stages: [denoisingStage(network as Backbone, optimizer, loss, rate)],
+      stages: [denoisingStage(network as Backbone, optimizer, loss)],
       checkpoint: {},
       parameters: { generator: network.parameterCount(), frozen: 0, discriminator: 0 },
       metadata: { onestep: 'teacher' },
@@ -114,16 +106,11 @@ export function trainTeacher(
   return startTrainingRun(trainingRunOptions(settings, container.resolve(SINKS), signal), () => openRunStore(settings, config), build);
 }
 
-/** Factor of the learning rate after so many images: linear rise, level, linear fall. */
-export function learningRateScale(total: number, warmUp: number, coolDown: number): (imagesSeen: number) => number {
-  return (seen) => Math.min(1, warmUp > 0 ? (seen + 1) / warmUp : 1, coolDown > 0 ? Math.max(0, total - seen) / coolDown : 1);
-}
-
-function denoisingStage(network: Backbone, optimizer: Optimizer, loss: DenoisingOptions, rate: (imagesSeen: number) => number): Stage {
+function denoisingStage(network: Backbone, optimizer: Optimizer, loss: DenoisingOptions): Stage {
   return {
     name: 'denoising',
     every: 1,
-    run: ({ microBatches, random, imagesSeen }) =>
+    run: ({ microBatches, random, learningRateScale }) =>
       tf.tidy(() => {
         const weights = optimizer.parameters.map(({ value }) => value);
         const { value, gradients } = accumulate(microBatches, (real) => {
@@ -131,7 +118,7 @@ function denoisingStage(network: Backbone, optimizer: Optimizer, loss: Denoising
           const inputs = { classLabels: real.classLabels(), dropout: random.stream('dropout') };
           return valueAndGradients(() => denoisingLoss(network, images, random, inputs, loss), weights);
         });
-        optimizer.step(gradients, { stage: 'denoising', learningRateScale: rate(imagesSeen) });
+        optimizer.step(gradients, { stage: 'denoising', learningRateScale });
         return { denoising: value };
       }),
   };

@@ -85,6 +85,8 @@ export interface StepContext {
   /** Images seen before this one. */
   imagesSeen: number;
   batchSize: number;
+  /** Factor of every learning rate in this iteration. */
+  learningRateScale: number;
   /** The batch in micro-batches, in order. */
   microBatches: readonly RealImages[];
   random: RandomSource;
