@@ -25,6 +25,8 @@ export interface GroupNormOptions {
   scale?: tf.Tensor | undefined;
   /** `[B, 1, 1, C]`: added after that. */
   shift?: tf.Tensor | undefined;
+  /** `[B, 1, 1, C]`: added to `x` before the normalization. */
+  offset?: tf.Tensor | undefined;
 }
 
 interface Attrs {
@@ -32,9 +34,9 @@ interface Attrs {
   epsilon: number;
   silu: boolean;
 }
-type Affine = KernelInputs<'x' | 'gamma' | 'beta', 'scale' | 'shift'>;
+type Affine = KernelInputs<'x' | 'gamma' | 'beta', 'scale' | 'shift' | 'offset'>;
 /** `sigma` is sigmoid(z), kept by composed engines; without it the gradient computes z and sigma again. */
-type GradInputs = KernelInputs<'dy' | 'x' | 'gamma' | 'beta' | 'y' | 'mean' | 'rstd', 'scale' | 'shift' | 'sigma'>;
+type GradInputs = KernelInputs<'dy' | 'x' | 'gamma' | 'beta' | 'y' | 'mean' | 'rstd', 'scale' | 'shift' | 'offset' | 'sigma'>;
 
 /** Sizes: batch, pixels, channels, groups, channels of a group. */
 function sizes(x: tf.Tensor, groups: number) {
@@ -48,7 +50,10 @@ function sizes(x: tf.Tensor, groups: number) {
  */
 const sumPixels = (x: tf.Tensor, N: number, weight = 1): tf.Tensor => (N === 1 ? x : tf.matMul(tf.fill([1, 1, N], weight), x));
 
-/** `a` and, on demand, `b` of `z = x a + b`, both `[B, 1, C]`, from the groups' statistics `[B, G, 1]`. */
+/** What is normalized. */
+const shifted = ({ x, offset }: Affine): tf.Tensor => (offset ? tf.add(x, tf.reshape(offset, [x.shape[0]!, 1, 1, x.shape[3]!])) : x);
+
+/** `a` and, on demand, `b` of `z = (x + offset) a + b`, both `[B, 1, C]`, from the groups' statistics `[B, G, 1]`. */
 function coefficients({ x, gamma, beta, scale, shift }: Affine, mean: tf.Tensor, rstd: tf.Tensor, groups: number) {
   const { B, C, G, D } = sizes(x, groups);
   const grouped = [-1, G, D];
@@ -65,7 +70,9 @@ function coefficients({ x, gamma, beta, scale, shift }: Affine, mean: tf.Tensor,
 }
 
 /** The same function in plain operations, every one of which has a gradient of every order. */
-function reference({ x, gamma, beta, scale, shift }: Affine, { groups, epsilon, silu }: Attrs): tf.Tensor {
+function reference(inputs: Affine, { groups, epsilon, silu }: Attrs): tf.Tensor {
+  const { gamma, beta, scale, shift } = inputs;
+  const x = shifted(inputs);
   const { B, N, G, D, C } = sizes(x, groups);
   const x4 = tf.reshape(x, [B, N, G, D]);
   const centred = tf.sub(x4, tf.mean(x4, [1, 3], true));
@@ -76,15 +83,15 @@ function reference({ x, gamma, beta, scale, shift }: Affine, { groups, epsilon, 
   return silu ? tf.mul(z, tf.sigmoid(z)) : z;
 }
 
-const NAMES = ['x', 'gamma', 'beta', 'scale', 'shift'] as const;
+const NAMES = ['x', 'gamma', 'beta', 'scale', 'shift', 'offset'] as const;
 
-/** Gradients of x, gamma, beta and, where given, scale and shift, in this order. */
+/** Gradients of x, gamma, beta and, where given, scale, shift and offset, in this order. */
 const groupNormGrad: (inputs: GradInputs, attrs: Attrs) => tf.Tensor[] = defineKernel({
   name: 'OnestepGroupNormGrad',
   forward: ({ inputs, attrs: { groups, silu } }: ForwardContext<GradInputs, Attrs>): tf.Tensor[] => {
-    const { gamma, beta, mean, rstd, scale, shift } = inputs;
+    const { gamma, beta, mean, rstd, scale, shift, offset } = inputs;
     const { B, N, C, G, D } = sizes(inputs.x, groups);
-    const x = tf.reshape(inputs.x, [B, N, C]);
+    const x = tf.reshape(shifted(inputs), [B, N, C]);
     const dy = tf.reshape(inputs.dy, [B, N, C]);
     const { a, b } = coefficients(inputs, mean, rstd, groups);
 
@@ -116,10 +123,11 @@ const groupNormGrad: (inputs: GradInputs, attrs: Attrs) => tf.Tensor[] = defineK
     const result = [tf.reshape(dx, inputs.x.shape), tf.reshape(tf.sum(t2, 0), [C]), tf.reshape(tf.sum(t1, 0), [C])];
     if (scale) result.push(tf.reshape(tf.add(tf.mul(gammas, s2), tf.mul(tf.reshape(beta, [1, G, D]), s1)), scale.shape));
     if (shift) result.push(tf.reshape(s1, shift.shape));
+    if (offset) result.push(tf.reshape(sumPixels(dx, N), offset.shape));
     return result;
   },
   engines: { tensorflow: ({ inputs, attrs }) => fusedGroupNormGrad(inputs, attrs) },
-  inputsToSave: ['dy', 'x', 'gamma', 'beta', 'scale', 'shift'],
+  inputsToSave: ['dy', ...NAMES],
   // Second order: differentiate the gradient of `reference`. The statistics are functions of x there.
   gradient: ({ dys, inputs, present, attrs }) => {
     const { dy, ...affine } = inputs;
@@ -148,7 +156,7 @@ const groupNormKernel = defineKernel({
   /** y, the groups' mean and 1/std `[B, G, 1]`, and with SiLU sigmoid(z), which the fused operation leaves out. */
   forward: ({ inputs, attrs: { groups, epsilon, silu } }: ForwardContext<Affine, Attrs>): tf.Tensor[] => {
     const { B, N, C, G, D } = sizes(inputs.x, groups);
-    const x = tf.reshape(inputs.x, [B, N, C]);
+    const x = tf.reshape(shifted(inputs), [B, N, C]);
     const channelMean = sumPixels(x, N, 1 / N);
     const channelVariance = sumPixels(tf.squaredDifference(x, channelMean), N, 1 / N);
     const grouped = tf.reshape(channelMean, [B, G, D]);
@@ -172,16 +180,16 @@ const groupNormKernel = defineKernel({
 });
 
 /**
- * `silu?(shift + (scale + 1) * (gamma * normalize(x) + beta))`, normalized over pixels and channels of each group.
+ * `silu?(shift + (scale + 1) * (gamma * normalize(x + offset) + beta))`, normalized over pixels and channels of each group.
  *
- * `x` is `[B, H, W, C]`, `gamma` and `beta` `[C]`. Has gradients of every order for all five tensors; for the first
+ * `x` is `[B, H, W, C]`, `gamma` and `beta` `[C]`. Has gradients of every order for all six tensors; for the first
  * it keeps `x` and, with SiLU, one more tensor of its size. Throws `E_SHAPE` where shapes do not fit.
  */
 export function groupNorm(
   x: tf.Tensor,
   gamma: tf.Tensor,
   beta: tf.Tensor,
-  { groups, epsilon = 1e-5, silu = false, scale, shift }: GroupNormOptions,
+  { groups, epsilon = 1e-5, silu = false, scale, shift, offset }: GroupNormOptions,
 ): tf.Tensor4D {
   const [B, , , C] = x.shape;
   if (x.rank !== 4 || C! % groups !== 0)
@@ -197,14 +205,15 @@ export function groupNorm(
     ['beta', beta, C],
     ['scale', scale, B! * C!],
     ['shift', shift, B! * C!],
+    ['offset', offset, B! * C!],
   ] as const)
     if (tensor && tensor.size !== size)
       throw new ArgumentError(
         'E_SHAPE',
         `groupNorm: expected ${name} of ${size} values for x [${x.shape.join(', ')}], got [${tensor.shape.join(', ')}]`,
         {
-          help: 'gamma and beta are [C], scale and shift [B, 1, 1, C]',
+          help: 'gamma and beta are [C], scale, shift and offset [B, 1, 1, C]',
         },
       );
-  return tf.tidy(() => groupNormKernel({ x, gamma, beta, scale, shift }, { groups, epsilon, silu })[0]!) as tf.Tensor4D;
+  return tf.tidy(() => groupNormKernel({ x, gamma, beta, scale, shift, offset }, { groups, epsilon, silu })[0]!) as tf.Tensor4D;
 }

@@ -5,7 +5,7 @@
  * from older sources, or for another processor, has another name and is never loaded.
  */
 import { createHash } from 'node:crypto';
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -17,6 +17,8 @@ import { NOT_BUILT } from './fused.js';
 
 /** Contracted multiply-adds are wanted; NaN and infinity keep their meaning, so no -ffast-math. */
 const FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math'];
+
+const SOURCES = ['fused-ops.h', 'fused-ops.cc', 'group-norm.cc', 'residual.cc', 'adam.cc'];
 
 const LIBRARY = 'libtensorflow_framework.so.2';
 
@@ -35,9 +37,7 @@ function sourceDirectory(): string | undefined {
 
 function sources(): string[] {
   const directory = sourceDirectory();
-  if (directory === undefined) return [];
-  const names = readdirSync(directory).filter((name) => /\.(cc|h)$/.test(name));
-  return names.sort().map((name) => join(directory, name));
+  return directory === undefined ? [] : SOURCES.map((name) => join(directory, name));
 }
 
 /** What `-march=native` depends on. */
