@@ -21,6 +21,7 @@ export interface CheckpointPartToSave {
   tensors: Iterable<TensorToWrite>;
 }
 
+/** A checkpoint as read. */
 export interface Checkpoint {
   /** Thousands of images seen. */
   kimg: number;
@@ -155,6 +156,7 @@ export async function loadCheckpoint(path: string): Promise<Checkpoint> {
   return { kimg, parts };
 }
 
+/** What `listCheckpoints` finds. */
 export interface CheckpointList {
   /** Newest first. */
   complete: { path: string; kimg: number }[];

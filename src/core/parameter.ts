@@ -126,6 +126,7 @@ function defaultLayout(kind: ParameterKind, shape: readonly number[]): TensorLay
   return undefined;
 }
 
+/** What a parameter is, besides its name and shape. */
 export interface ParameterOptions {
   kind: ParameterKind;
   role: ParameterRole;

@@ -42,6 +42,7 @@ export type SafetensorsData =
   | Int8Array
   | Uint8Array;
 
+/** What the header says of a tensor. */
 export interface SafetensorsEntry {
   dtype: SafetensorsDtype;
   shape: readonly number[];
@@ -352,6 +353,7 @@ export function parseSafetensors(bytes: Uint8Array, name = 'safetensors buffer')
 // ---------------------------------------------------------------------------------------------------------------------
 // Writing
 
+/** A tensor for `writeSafetensors`. */
 export interface TensorToWrite {
   name: string;
   shape: readonly number[];

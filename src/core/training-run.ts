@@ -18,6 +18,7 @@ export interface RunIntervals {
   evaluation: number;
 }
 
+/** How a training run goes, whatever it trains. */
 export interface RunOptions {
   /** Images at which the run ends. */
   totalImages: number;

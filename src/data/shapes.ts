@@ -10,8 +10,10 @@ import { parseOptions } from '../core/options.js';
 /** The ten classes; a label is an index into this list. */
 export const labelNames = ['circle', 'ring', 'square', 'triangle', 'star', 'cross', 'crescent', 'heart', 'stripes', 'hourglass'] as const;
 
+/** The name of a class. */
 export type ShapeName = (typeof labelNames)[number];
 
+/** Schema of {@link ShapesOptions}. */
 export const shapesOptions = z.strictObject({
   /** Height and width in pixels. */
   resolution: z.int().min(8).max(1024),

@@ -8,6 +8,7 @@ import { parseOptions } from '../core/options.js';
 import type { Backbone, BackboneInputs } from '../models/backbones/backbone.js';
 import { denoise, edmPreconditioning } from '../models/preconditioning.js';
 
+/** Schema of {@link DenoisingOptions}. */
 export const denoisingOptions = z.strictObject({
   /** ln(sigma) ~ N(logMean, logStd^2). */
   logMean: z.number().default(-1.2),

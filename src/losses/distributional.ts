@@ -41,6 +41,7 @@ import { r1 } from './regularizers.js';
 import { parseOptions } from '../core/options.js';
 import { networkState } from '../core/network-state.js';
 
+/** The names of the reductions. */
 export const reductions = ['mean', 'sum'] as const;
 
 /**
@@ -62,6 +63,7 @@ const objectiveOptions = z.strictObject({
   reduction: z.enum(reductions).default('mean'),
 });
 
+/** Options of `distributional`. */
 export interface DistributionalOptions extends z.input<typeof objectiveOptions> {
   discriminator: Provided<Discriminator>;
   /** Default: `nonSaturating()`. */

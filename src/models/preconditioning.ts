@@ -16,6 +16,7 @@ export const SIGMA_MAX = 80;
 /** Smallest noise level, EDM's sigma_min and GDD's eps. */
 export const SIGMA_MIN = 0.002;
 
+/** c_skip, c_out, c_in and c_noise of one noise level. */
 export interface Coefficients {
   skip: number;
   out: number;

@@ -46,6 +46,7 @@ export interface Evaluator {
   evaluate(student: Student): Promise<Record<string, number>>;
 }
 
+/** Options of `distill`. */
 export interface DistillOptions extends z.input<typeof runSchema> {
   /** Brings the pretrained network; also the generator's first weights. */
   teacher: TeacherLoader;

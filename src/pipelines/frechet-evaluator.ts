@@ -44,6 +44,7 @@ export async function dataStatistics(
   return statistics.result();
 }
 
+/** Options of `frechetEvaluator`. */
 export interface FrechetOptions {
   extractor: FeatureExtractor;
   reference: GaussianStatistics;

@@ -10,6 +10,7 @@ import type { RunIntervals, RunOptions } from '../core/training-run.js';
 
 const kimg = z.number().min(0);
 
+/** How long a run is, and its batches. */
 export const scheduleSchema = z
   .strictObject({
     /** Real images to see. */
@@ -39,6 +40,7 @@ export const intervalsSchema = z.strictObject({
   evaluation: kimg.default(500),
 }) satisfies z.ZodType<RunIntervals>;
 
+/** Schema of {@link RunSettings}. */
 export const runSchema = z.strictObject({
   schedule: scheduleSchema,
   intervals: intervalsSchema.prefault({}),

@@ -33,6 +33,7 @@ import { checkRunOptions, trainingRunOptions, type runSchema } from './run-optio
 import { openRunStore } from './run-store.js';
 import { teacherImages } from './teacher-images.js';
 
+/** Options of `trainTeacher`. */
 export interface TrainTeacherOptions extends z.input<typeof runSchema> {
   /** The architecture. */
   backbone: BackboneOptions;
@@ -47,6 +48,7 @@ export interface TrainTeacherOptions extends z.input<typeof runSchema> {
   signal?: AbortSignal;
 }
 
+/** What training a teacher ends with. */
 export interface TrainedTeacher {
   reason: 'completed' | 'stopped';
   /** With averaged weights; the caller disposes its backbone. */

@@ -6,6 +6,7 @@ import { formatNumber } from './format.js';
 import type { Point } from './series.js';
 import { axis } from './ticks.js';
 
+/** One line of a chart. */
 export interface ChartSeries {
   /** Shown at the end of the line. */
   name: string;
@@ -18,6 +19,7 @@ export interface ChartSeries {
   markers?: boolean;
 }
 
+/** Options of `lineChart`. */
 export interface LineChartOptions {
   title: string;
   /** Below the title, smaller. */

@@ -1,5 +1,6 @@
 import { escapeHtml } from './escape.js';
 
+/** What the page of a report shows. */
 export interface Report {
   /** Such as the run's directory. */
   title: string;

@@ -9,15 +9,18 @@ import { repairTape, type GradientFunction } from './tape.js';
 export const ENGINES = ['tensorflow', 'wasm', 'cpu', 'webgpu', 'webgl'] as const;
 export type EngineName = (typeof ENGINES)[number];
 
+/** Tensors by name: `Name` always there, `Optional` perhaps. */
 export type KernelInputs<Name extends string, Optional extends string = never> = { [K in Name]: tf.Tensor } & {
   [K in Optional]?: tf.Tensor | undefined;
 };
 
+/** What a forward function gets. */
 export interface ForwardContext<Inputs, Attrs> {
   inputs: Inputs;
   attrs: Attrs;
 }
 
+/** What a gradient function gets. */
 export interface GradientContext<Inputs, Attrs> {
   /** The gradient of the first output. */
   dy: tf.Tensor;
@@ -32,8 +35,10 @@ export interface GradientContext<Inputs, Attrs> {
   attrs: Attrs;
 }
 
+/** Computes the outputs of a kernel. */
 export type Forward<Inputs, Attrs, Outputs extends tf.Tensor | tf.Tensor[]> = (context: ForwardContext<Inputs, Attrs>) => Outputs;
 
+/** What `defineKernel` takes. */
 export interface KernelDefinition<Inputs, Attrs, Outputs extends tf.Tensor | tf.Tensor[]> {
   /** Unique, `Onestep…`. */
   name: string;

@@ -9,11 +9,13 @@ import { ArgumentError } from '../errors.js';
 import { installAutodiff } from './install.js';
 import { clearTape, engine, isZero, startRecording, stopRecording, type TapeNode } from './tape.js';
 
+/** Options of the gradient functions. */
 export interface GradientOptions {
   /** Zeros, not an error, for an `x` that the result does not depend on. Default false. */
   allowUnused?: boolean;
 }
 
+/** What `valueAndGradients` returns; all of it belongs to the caller. */
 export interface ValueAndGradients {
   /** The loss, a scalar. */
   value: tf.Scalar;

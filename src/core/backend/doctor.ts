@@ -21,6 +21,7 @@ import { type EngineName, ENGINE_NAMES } from './options.js';
 import { type Probe, probeNative, probeWasm } from './probe.js';
 import { findCompiler, findNodeHeaders, findPython, glibcVersion, type Tool } from './toolchain.js';
 
+/** One thing that was examined. */
 export interface Check {
   /** Stable, such as `native-library`. */
   id: string;
@@ -32,6 +33,7 @@ export interface Check {
   help?: string;
 }
 
+/** What `doctor` found. */
 export interface Diagnosis {
   /** Every check, the good ones too. */
   checks: readonly Check[];
@@ -41,6 +43,7 @@ export interface Diagnosis {
   accelerated: boolean;
 }
 
+/** Options of `doctor`. */
 export interface DoctorOptions {
   /** Where the binding package is looked for first; undefined: the working directory. */
   projectDirectory?: string;

@@ -7,6 +7,7 @@ import type { OpenedEngine } from './engine.js';
 import { ENGINES } from './engines/index.js';
 import { type BackendOptions, type EngineName, type ResolvedBackendOptions, resolveBackendOptions } from './options.js';
 
+/** An open engine. */
 export interface Backend extends OpenedEngine {
   name: EngineName;
   /** Why this engine, and why not the better ones. */

@@ -8,8 +8,10 @@ import { describeIssues } from '../options.js';
 /** The engines, best first. */
 export const ENGINE_NAMES = ['tensorflow', 'wasm', 'cpu'] as const;
 
+/** The name of an engine. */
 export type EngineName = (typeof ENGINE_NAMES)[number];
 
+/** Schema of {@link BackendOptions}. */
 export const backendOptions = z.strictObject({
   /** `auto` takes the best engine that works, never `cpu`. The environment variable ONESTEP_ENGINE takes the place of `auto`. */
   engine: z.enum(['auto', ...ENGINE_NAMES]).default('auto'),

@@ -21,6 +21,7 @@ import { markProved, type Probe, probeNative } from './probe.js';
 import { failure, run, succeeded } from './process.js';
 import { compileAddon, findCompiler, findNodeHeaders, findPython, glibcVersion } from './toolchain.js';
 
+/** Options of `setup`. */
 export interface SetupOptions {
   /** Use the binding package's own installer first. */
   stock?: boolean;
@@ -34,6 +35,7 @@ export interface SetupOptions {
   signal?: AbortSignal;
 }
 
+/** How a set-up ended. */
 export interface SetupResult {
   works: boolean;
   /** `already`: nothing to do; `cache`: put back from the cache; `built`: something was downloaded or compiled; `stock`: by the package's installer; `none`. */

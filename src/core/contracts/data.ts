@@ -11,6 +11,7 @@ export interface ImageBatch {
   labels?: Uint32Array;
 }
 
+/** What a data source says of itself when it is opened. */
 export interface DataDescription {
   /** A short name for logs and reports, such as `shapes-16`. */
   name: string;

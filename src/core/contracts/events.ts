@@ -12,6 +12,7 @@ interface EventBase {
   images: number;
 }
 
+/** The first event: training begins, or goes on. */
 export interface StartedEvent extends EventBase {
   kind: 'started';
   runDir: string | undefined;
@@ -25,6 +26,7 @@ export interface StartedEvent extends EventBase {
   parameters: { generator: number; frozen: number; discriminator: number };
 }
 
+/** Every `reportEvery` iterations, and after the last. */
 export interface StepEvent extends EventBase {
   kind: 'step';
   /** Losses and penalties of this step by name, such as `generator`, `discriminator`, `r1`. */
@@ -39,12 +41,14 @@ export interface StepEvent extends EventBase {
   waitShare: number;
 }
 
+/** The averaged generator was scored. */
 export interface EvaluationEvent extends EventBase {
   kind: 'evaluation';
   /** Metrics by name, such as `frechet`. */
   metrics: Record<string, number>;
 }
 
+/** Images to look at: before the first iteration, at the interval `samples`, and at the end. */
 export interface SamplesEvent extends EventBase {
   kind: 'samples';
   /** `[B, H, W, C]` uint8, the EMA generator's images for the run's fixed latents. */
@@ -58,6 +62,7 @@ export interface FileEvent extends EventBase {
   path: string;
 }
 
+/** Something that does not end the run. */
 export interface WarningEvent extends EventBase {
   kind: 'warning';
   /** Stable, such as `W_NON_FINITE`. */
@@ -65,6 +70,7 @@ export interface WarningEvent extends EventBase {
   message: string;
 }
 
+/** `pause()` and `continue()` were called. */
 export interface PauseEvent extends EventBase {
   kind: 'paused' | 'continued';
 }
@@ -78,6 +84,7 @@ export interface EndedEvent extends EventBase {
   error?: { code: string; message: string };
 }
 
+/** Everything that a run tells, by `kind`. */
 export type RunEvent = StartedEvent | StepEvent | EvaluationEvent | SamplesEvent | FileEvent | WarningEvent | PauseEvent | EndedEvent;
 
 /**
@@ -92,6 +99,7 @@ export interface Sink {
   attach(events$: Observable<RunEvent>, context: SinkContext): Promise<void>;
 }
 
+/** What a sink knows of its run. */
 export interface SinkContext {
   /** The run's directory; undefined where the run leaves no files. */
   runDir: string | undefined;

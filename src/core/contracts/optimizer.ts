@@ -5,6 +5,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import type { Parameter } from '../parameter.js';
 import type { Checkpointable } from './training.js';
 
+/** Options of one update. */
 export interface OptimizerStepOptions {
   /** Multiplies the learning rate of this step, for schedules. Default 1. */
   learningRateScale?: number;
@@ -12,6 +13,7 @@ export interface OptimizerStepOptions {
   stage?: string;
 }
 
+/** What became of one update. */
 export interface OptimizerStepResult {
   /** False where the step was skipped because of non-finite gradients. */
   applied: boolean;

@@ -18,6 +18,7 @@ export type ParameterKind = 'conv' | 'linear' | 'norm' | 'embedding';
 export type ParameterRole =
   'input' | 'output' | 'conv0' | 'conv1' | 'skip' | 'norm' | 'affine' | 'qkv' | 'proj' | 'mapping' | 'aux' | 'head' | 'feature';
 
+/** A parameter without its values. */
 export interface ParameterDescription {
   /** The published name, such as `model.enc.16x16_block0.conv0.weight`. */
   name: string;

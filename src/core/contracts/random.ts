@@ -12,6 +12,7 @@ export interface RandomStream {
   integers(length: number, bound: number): Uint32Array;
 }
 
+/** Independent streams of random numbers by name, from one seed. */
 export interface RandomSource {
   readonly seed: number;
   /** The stream of that name; the same object each time. */
@@ -21,6 +22,7 @@ export interface RandomSource {
   restore(state: RandomState): void;
 }
 
+/** Where every stream stands; plain JSON. */
 export interface RandomState {
   seed: number;
   /** Counter by stream name. */

@@ -25,6 +25,7 @@ export interface Discriminator extends Trainable {
   logits(images: tf.Tensor4D, inputs: DiscriminatorInputs): tf.Tensor2D[];
 }
 
+/** What a discriminator may use besides the images. */
 export interface DiscriminatorInputs {
   /** `[B, classes]` one-hot; undefined for an unconditional set. */
   classLabels?: tf.Tensor2D | undefined;
@@ -79,6 +80,7 @@ export interface Stage {
   run(step: StepContext): Record<string, number>;
 }
 
+/** What a stage sees of its iteration. */
 export interface StepContext {
   /** Iterations done before this one. */
   step: number;

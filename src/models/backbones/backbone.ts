@@ -5,6 +5,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import type { RandomStream } from '../../core/contracts/random.js';
 import type { Module } from '../nn/module.js';
 
+/** What a network may be given besides image and noise level. */
 export interface BackboneInputs {
   /** `[B, labelDim]`, one-hot; undefined means unconditional (zeros). */
   classLabels?: tf.Tensor2D | undefined;
@@ -67,4 +68,5 @@ export interface DhariwalUNetConfig extends CommonConfig {
   channel_mult_emb: number;
 }
 
+/** A complete configuration; `model_type` tells which. */
 export type BackboneConfig = SongUNetConfig | DhariwalUNetConfig;

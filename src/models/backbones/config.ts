@@ -62,6 +62,7 @@ export const backboneConfigSchema = z.discriminatedUnion('model_type', [songUNet
   }
 });
 
+/** A configuration whose defaults are not filled in yet. */
 export type BackboneOptions = z.input<typeof backboneConfigSchema>;
 
 /** Fills in defaults and validates; throws `E_CONFIG` with every problem. */

@@ -9,6 +9,7 @@ import type { TensorLayout } from '../../core/parameter.js';
 import { Conv2d, GroupNorm, Linear, type LayerInitialization } from '../nn/layers.js';
 import { Module } from '../nn/module.js';
 
+/** Options of {@link UNetBlock}. */
 export interface UNetBlockOptions {
   /** Published name, such as `model.enc.16x16_block0`. */
   name: string;

@@ -8,6 +8,7 @@ import { groupBounds, type FeatureNetwork } from '../features/feature-network.js
 import { Module } from '../nn/module.js';
 import { DiscriminatorHead } from './head.js';
 
+/** Options of {@link FeatureDiscriminator}. */
 export interface FeatureDiscriminatorOptions {
   /** Size at which the heads' last convolution stands. Default 4. */
   end?: number;

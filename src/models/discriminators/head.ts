@@ -10,6 +10,7 @@ import { Module } from '../nn/module.js';
 /** Channels by nominal size of the published heads. */
 export const headWidths: Readonly<Record<number, number>> = { 64: 64, 32: 128, 16: 256, 8: 512, 4: 512 };
 
+/** Options of {@link DiscriminatorHead}. */
 export interface HeadOptions {
   /** Stands before every parameter name. */
   prefix: string;

@@ -4,6 +4,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { DiscriminatorInputs } from '../../core/contracts/training.js';
 
+/** One feature map. */
 export interface FeatureStage {
   name: string;
   /** Height and width of the feature map, in pixels of the map. */

@@ -12,6 +12,7 @@ import { Conv2d, Linear } from '../nn/layers.js';
 import { Module } from '../nn/module.js';
 import { weightsOf } from '../teachers/safetensors-teacher.js';
 
+/** The architecture of an {@link ImageClassifier}; strict JSON. */
 export interface ImageClassifierConfig {
   channels: number;
   classes: number;

@@ -8,6 +8,7 @@ import type { Backbone } from '../backbones/backbone.js';
 import { edmPreconditioning, type Preconditioning } from '../preconditioning.js';
 import { groupBounds, type FeatureNetwork, type FeatureStage } from './feature-network.js';
 
+/** Options of {@link TeacherEncoder}. */
 export interface TeacherEncoderOptions {
   /**
    * Noise levels at which the teacher looks at the images; noise of that level is added first. With several, the batch

@@ -4,6 +4,7 @@
 import type { FreezePolicy, ParameterDescription } from '../../core/contracts/parameter.js';
 import type { Parameter } from '../../core/parameter.js';
 
+/** What a policy freezes, in numbers of values. */
 export interface FreezeSummary {
   policy: string;
   /** Numbers of values. */

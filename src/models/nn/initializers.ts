@@ -4,10 +4,13 @@
  */
 import type { Initializer } from './module.js';
 
+/** All 0. */
 export const zeros: Initializer = (_, { size }) => new Float32Array(size);
 
+/** All 1. */
 export const ones: Initializer = (_, { size }) => new Float32Array(size).fill(1);
 
+/** The given values, in the published layout. */
 export const constant =
   (values: ArrayLike<number>): Initializer =>
   () =>

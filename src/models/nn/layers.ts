@@ -50,6 +50,7 @@ export class Linear extends Module {
   }
 }
 
+/** Options of {@link Conv2d}. */
 export interface Conv2dOptions {
   /** 0: no convolution, only the resampling. */
   kernel: 0 | 1 | 3;
@@ -126,6 +127,7 @@ export class Conv2d extends Module {
   }
 }
 
+/** Options of {@link GroupNorm}. */
 export interface NormOptions {
   epsilon: number;
   /** Apply SiLU after the normalisation, in the same pass. */

@@ -9,6 +9,7 @@ import { type zeros, kaimingUniform, normal } from './initializers.js';
 import type { Place } from './layers.js';
 import { Module } from './module.js';
 
+/** Options of {@link SpectralNormConv2d}. */
 export interface SpectralConvOptions {
   kernel: number;
   stride: number;

@@ -6,6 +6,7 @@ import { ArgumentError } from '../../core/errors.js';
 import type { Backbone, BackboneInputs } from '../backbones/backbone.js';
 import { denoise, edmPreconditioning, gddPreconditioning, SIGMA_MAX, SIGMA_MIN, type Preconditioning } from '../preconditioning.js';
 
+/** EDM's grid of noise levels. */
 export interface EdmSchedule {
   /** Number of steps N; the Heun sampler evaluates the network 2N - 1 times. */
   steps: number;
@@ -22,6 +23,7 @@ export function edmSigmas({ steps, sigmaMin = SIGMA_MIN, sigmaMax = SIGMA_MAX, r
   return [...grid, 0];
 }
 
+/** Options of `sampleHeun`. */
 export interface SamplerOptions extends EdmSchedule {
   inputs?: BackboneInputs;
   preconditioning?: Preconditioning;
@@ -60,6 +62,7 @@ export function sampleHeun(backbone: Backbone, latents: tf.Tensor4D, options: Sa
   return tf.tensor4d(Float32Array.from(state), latents.shape);
 }
 
+/** Options of `sampleFewSteps`. */
 export interface FewStepOptions {
   /** Noise levels, falling; the first is where the pure latent enters. One entry is one-step generation. */
   sigmas?: readonly number[];

@@ -20,6 +20,7 @@ export function weightsOf(file: SafetensorsFile, name: string): WeightSource {
   };
 }
 
+/** Options of `safetensorsTeacher`. */
 export interface SafetensorsTeacherOptions {
   /** The architecture; default: from the file's `config` metadata, else inferred from names and shapes. */
   config?: BackboneOptions;
