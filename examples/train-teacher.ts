@@ -3,7 +3,8 @@
  *
  *     npx tsx examples/train-teacher.ts [--images 200000] [--run-dir runs/teacher] [--out teacher.safetensors] [--seed 0]
  *
- * About a million parameters. Ctrl-C leaves a checkpoint; the same command goes on from it.
+ * About a million parameters. Ctrl-C leaves a checkpoint; the same command goes on from it. With --out it also writes a
+ * JSON file of the same name: command, seed, images seen, and the Fréchet distances at one evaluation and at 35.
  */
 import { parseArgs } from 'node:util';
 import {
@@ -12,13 +13,16 @@ import {
   consoleProgress,
   htmlReport,
   jsonlLog,
+  loadImageClassifier,
   openBackend,
   sampleImages,
   saveBackbone,
   stopOnSignals,
   trainTeacher,
+  writeFileAtomic,
 } from 'onestep';
-import { backbone, trainingSet } from './support/shapes16.js';
+import { scoreTeacher } from './support/compare.js';
+import { asset, backbone, trainingSet } from './support/shapes16.js';
 
 const { values } = parseArgs({
   options: {
@@ -45,6 +49,13 @@ const run = trainTeacher({
 stopOnSignals(run);
 
 const { teacher, reason } = await run.completed;
-if (values.out !== undefined && reason === 'completed')
+if (values.out !== undefined && reason === 'completed') {
   await saveBackbone(values.out, teacher.backbone, { metadata: { onestep: 'teacher' } });
+  const classifier = await loadImageClassifier(asset('shapes16-classifier.safetensors'));
+  const frechet = await scoreTeacher(teacher.backbone, classifier, 2_000);
+  const command = `npx tsx examples/train-teacher.ts --images ${images} --seed ${values.seed} --learning-rate ${values['learning-rate']}`;
+  const about = { command, seed: Number(values.seed), images, parameters: teacher.backbone.parameterCount(), frechet };
+  await writeFileAtomic(values.out.replace(/\.safetensors$/, '.json'), `${JSON.stringify(about, null, 2)}\n`);
+  console.log(about);
+}
 teacher.backbone.dispose();
