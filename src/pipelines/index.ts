@@ -1,6 +1,7 @@
 export { distill, type Distilled, type DistillOptions, type Evaluator } from './distill.js';
 export { intervalsSchema, runSchema, scheduleSchema, type RunSettings } from './run-options.js';
-export { loadStudent, Student, type GeneratedImages, type GenerateOptions } from './student.js';
+export type { GeneratedImages } from './numbered-images.js';
+export { loadStudent, Student, type GenerateOptions } from './student.js';
 export { teacherImages, type TeacherImagesOptions } from './teacher-images.js';
 export { trainTeacher, type TrainedTeacher, type TrainTeacherOptions } from './train-teacher.js';
 export { stopOnSignals } from './signals.js';

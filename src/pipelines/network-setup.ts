@@ -17,7 +17,7 @@ import { createBackbone } from '../models/backbones/config.js';
 import { saveBackbone } from '../models/teachers/safetensors-teacher.js';
 import { realImages } from './real-images.js';
 import type { runSchema } from './run-options.js';
-import type { GeneratedImages } from './student.js';
+import type { GeneratedImages } from './numbered-images.js';
 
 export interface NetworkSetupOptions<Result> {
   network: Backbone;
