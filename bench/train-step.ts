@@ -82,7 +82,11 @@ function edm(): () => void {
 /** GDD-I iteration: generator, discriminator, EMA; and R1 by itself. */
 function gdd(): { iteration: () => void; r1: () => void } {
   applyFreezePolicy(network.parameters(), freezeConvolutions());
-  const discriminator = new EncoderDiscriminator({ name: 'teacher', backbone: teacher }, random, { sigmas: SIGMAS, levels: 'split', end: 4 });
+  const discriminator = new EncoderDiscriminator({ name: 'teacher', backbone: teacher }, random, {
+    sigmas: SIGMAS,
+    levels: 'split',
+    end: 4,
+  });
   const generate = (_: unknown, count: number) => tf.tidy(() => generateOneStep(network, drawLatents(network, random, count)));
   const objective: Objective = new Distributional(discriminator, nonSaturating(), [r1()], new Adam({ learningRate: 1e-4 }), generate, {
     reduction: 'mean',
