@@ -1,9 +1,10 @@
 /**
  * Does freezing help? GDD-I (most convolutions frozen) against GDD (nothing frozen): same budget, several seeds each.
  *
- *     npx tsx examples/ablation.ts [--images 12800] [--seeds 3] [--evaluated 2000] [--run-dir runs/ablation]
+ *     npx tsx examples/ablation.ts [--images 6400] [--seeds 3] [--evaluated 2000] [--run-dir runs/ablation] [--policies GDD-I,GDD]
  *
- * Prints the table, writes ablation.svg and ablation.json. Finished runs are kept, so an interrupted ablation goes on.
+ * Prints the table, writes ablation.svg and ablation.json. Finished runs are kept, so an interrupted ablation goes on; with
+ * --policies two processes may share the work, and a third call draws the chart of both.
  */
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -26,10 +27,11 @@ import { asset } from './support/shapes16.js';
 
 const { values } = parseArgs({
   options: {
-    images: { type: 'string', default: '12800' },
+    images: { type: 'string', default: '6400' },
     seeds: { type: 'string', default: '3' },
     evaluated: { type: 'string', default: '2000' },
     'run-dir': { type: 'string', default: 'runs/ablation' },
+    policies: { type: 'string', default: 'GDD-I,GDD' },
   },
 });
 const images = Number(values.images);
@@ -43,7 +45,7 @@ const evaluate = frechetEvaluator({ extractor: classifier, reference, images: Nu
 
 type Curve = { kimg: number; frechet: number }[];
 const curves: Record<string, Curve[]> = {};
-for (const [name, policy] of Object.entries(policies))
+for (const [name, policy] of Object.entries(policies).filter(([name]) => values.policies.split(',').includes(name)))
   for (let seed = 0; seed < Number(values.seeds); seed++) {
     const path = join(values['run-dir'], `${name}-${images}-${seed}.json`);
     const kept = await readFile(path, 'utf8').catch(() => undefined);
