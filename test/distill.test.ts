@@ -13,6 +13,7 @@ import {
   FREEZE_POLICY,
   freezeConvolutions,
   freezeNothing,
+  generateOneStep,
   inject,
   injectable,
   loadStudent,
@@ -193,6 +194,49 @@ describe('distill', () => {
     );
     await expect(run.completed).rejects.toMatchObject({ code: 'E_RUN_NON_FINITE' });
     await expect(run.completed).rejects.toThrow(/generator.*model\./s);
+  });
+
+  it('a sink that fails ends the run with its error; an optional one becomes a warning', async () => {
+    const failing = (optional: boolean) => ({
+      name: 'failing',
+      optional,
+      attach: () => new Promise<void>((_, reject) => setTimeout(() => reject(new Error('no room')), 50)),
+    });
+    const run = distill(tinyRun({ images: 80_000, sinks: [failing(false)] }));
+    const ended: RunEvent[] = [];
+    run.events$.subscribe((event) => event.kind === 'ended' && ended.push(event));
+    await expect(run.completed).rejects.toThrow('no room');
+    expect(ended).toMatchObject([{ reason: 'failed' }]);
+    const { events } = await finished(tinyRun({ images: 80, sinks: [failing(true)] }));
+    expect(events.find(({ kind }) => kind === 'warning')).toMatchObject({
+      code: 'W_SINK',
+      message: expect.stringContaining('no room') as string,
+    });
+    expect(events.at(-1)).toMatchObject({ reason: 'completed' });
+  });
+
+  it('writes down what everything was made with, so that a changed learning rate or penalty is noticed', async () => {
+    const runDir = join(directory, 'described');
+    await finished(tinyRun({ images: 16, runDir }));
+    const changed = distill(tinyRun({ images: 32, runDir, optimizer: new Adam({ learningRate: 2e-3 }) }));
+    await expect(changed.completed).rejects.toThrow(/optimizer\.options\.learningRate: was 0\.001, is 0\.002/);
+  });
+
+  it('a class-conditional teacher gets the labels of the data', async () => {
+    const before = tf.memory().numTensors;
+    const { student, freeze } = await distill(tinyRun({ teacher: tinyTeacher({ label_dim: 10 }) })).completed;
+    expect(freeze.total).toBeGreaterThan(0);
+    expect(student.generate({ count: 12, seed: 1 }).labels).toEqual(Uint32Array.from([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]));
+    const latents = tf.ones<tf.Rank.R4>([1, 8, 8, 3]);
+    const of = (label: number) =>
+      generateOneStep(student.backbone, latents, { classLabels: tf.oneHot([label], 10, 1, 0, 'float32') as tf.Tensor2D }).dataSync();
+    tf.tidy(() => {
+      expect(of(3)).not.toEqual(of(4));
+    });
+    latents.dispose();
+    expect(() => student.generate({ count: 1, classes: 10 })).toThrow('10 is not below the 10 classes');
+    student.dispose();
+    expect(tf.memory().numTensors).toBe(before);
   });
 
   it('an AbortSignal ends the run; pausing holds it', async () => {

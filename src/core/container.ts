@@ -31,6 +31,8 @@ export const DISCRIMINATOR = token<Discriminator>('discriminator');
 export const ADVERSARIAL_LOSS = token<AdversarialLoss>('adversarial-loss');
 /** Penalties on the discriminator, an array; of the distributional objective. */
 export const REGULARIZERS = token<readonly Regularizer[]>('regularizers');
+/** Trains the generator. */
+export const GENERATOR_OPTIMIZER = token<Optimizer>('generator-optimizer');
 /** Trains the discriminator; of the distributional objective. */
 export const DISCRIMINATOR_OPTIMIZER = token<Optimizer>('discriminator-optimizer');
 /** Makes a batch of generated images `[B, H, W, C]` without gradients; of the distributional objective. */
@@ -92,9 +94,14 @@ export function provide<T>(container: DependencyContainer, key: InjectionToken<T
   container.register(key, { useFactory: (inner) => (built ??= { value: provided.build(inner) }).value });
 }
 
-/** What config.json says of an object or a part. */
+/** An object that can say what it was made with, for config.json. */
+export interface Described {
+  readonly description: { readonly part: string; readonly options: unknown };
+}
+
+/** What config.json says of an object or a part: its description where it has one, else its name. */
 export function describeProvided(provided: unknown): unknown {
-  if (isPart(provided)) return provided.description;
-  const { name } = (provided ?? {}) as { name?: unknown };
+  const { description, name } = (provided ?? {}) as Partial<Described> & { name?: unknown };
+  if (description !== undefined) return description;
   return typeof name === 'string' ? name : (provided as object | undefined)?.constructor.name;
 }

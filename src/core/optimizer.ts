@@ -78,6 +78,8 @@ function composedAdam({ weights, gradient, m, v }: AdamTensors, { beta1, beta2, 
 
 abstract class AdamFamily implements Optimizer {
   abstract readonly name: string;
+  /** For config.json. */
+  readonly description: { part: string; options: unknown };
   steps = 0;
   protected readonly options: z.output<typeof adamOptions>;
   #flat = new FlatParameters([]);
@@ -86,6 +88,7 @@ abstract class AdamFamily implements Optimizer {
 
   constructor(options: AdamOptions, where: string) {
     this.options = parseOptions(adamOptions, options, where);
+    this.description = { part: where, options: this.options };
   }
 
   /** Coefficients of step `t`, counted from 1. */

@@ -110,6 +110,8 @@ class Run<Batch extends CursorBatch, Result> implements TrainingRun<Result> {
   #startedAt = performance.now();
   #report = { time: 0, images: 0, waited: 0, losses: new Map<string, number>() };
   #lastCheckpoint = -1;
+  /** Of the first sink that failed. */
+  #sinkError: { error: unknown } | undefined;
   #store: RunStore | undefined;
 
   constructor(
@@ -126,13 +128,17 @@ class Run<Batch extends CursorBatch, Result> implements TrainingRun<Result> {
   }
 
   async stop(): Promise<void> {
-    this.#stopRequested = true;
-    this.continue();
-    this.#stopped$.next();
+    this.#requestStop();
     await this.completed.then(
       () => undefined,
       () => undefined,
     );
+  }
+
+  #requestStop(): void {
+    this.#stopRequested = true;
+    this.continue();
+    this.#stopped$.next();
   }
 
   pause(): void {
@@ -165,6 +171,7 @@ class Run<Batch extends CursorBatch, Result> implements TrainingRun<Result> {
       const reason = this.#stopRequested && this.#images < this.options.totalImages ? 'stopped' : 'completed';
       if (reason === 'completed') await this.#finalFiles(setup);
       await this.#checkpoint(setup);
+      if (this.#sinkError) throw this.#sinkError.error;
       const result = await setup.finish(reason);
       this.#emit({ kind: 'ended', reason, seconds: this.#seconds() });
       this.#events$.complete();
@@ -174,7 +181,7 @@ class Run<Batch extends CursorBatch, Result> implements TrainingRun<Result> {
       const { code, message } = error instanceof OnestepError ? error : { code: 'E_UNEXPECTED', message: String(error) };
       this.#emit({ kind: 'ended', reason: 'failed', seconds: this.#seconds(), error: { code, message } });
       this.#events$.complete();
-      await Promise.allSettled(sinks);
+      await Promise.all(sinks);
       throw error;
     } finally {
       await setup?.dispose();
@@ -332,16 +339,18 @@ class Run<Batch extends CursorBatch, Result> implements TrainingRun<Result> {
     this.#report = { time: now, images: this.#images, waited: 0, losses: new Map() };
   }
 
-  #attach(sink: Sink): Promise<void> {
-    const attached = (async () => sink.attach(this.events$, { runDir: this.#store?.path }))();
-    return attached.catch((error: unknown) => {
+  /** Attaches a sink; one that fails ends the run unless it is optional. */
+  async #attach(sink: Sink): Promise<void> {
+    try {
+      await sink.attach(this.events$, { runDir: this.#store?.path });
+    } catch (error) {
       if (sink.optional) {
         this.#emit({ kind: 'warning', code: 'W_SINK', message: `${sink.name} stopped: ${String(error)}` });
         return;
       }
-      this.#stopRequested = true;
-      throw error;
-    });
+      this.#sinkError ??= { error };
+      this.#requestStop();
+    }
   }
 
   #seconds = () => (performance.now() - this.#startedAt) / 1000;

@@ -62,9 +62,12 @@ export function shapes(options: ShapesOptions): DataSource {
 
 class Shapes implements DataSource {
   private readonly kinds: Uint8Array;
+  /** For config.json. */
+  readonly description: { part: string; options: unknown };
 
   constructor(private readonly options: z.output<typeof shapesOptions>) {
     this.kinds = Uint8Array.from(options.classes, (name) => labelNames.indexOf(name));
+    this.description = { part: 'shapes', options };
   }
 
   async open(): Promise<DataDescription> {

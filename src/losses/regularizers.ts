@@ -35,6 +35,7 @@ function gradientPenalty(name: string, on: 'real' | 'fake', options: GradientPen
   const { gamma, every } = parseOptions(schema, options, `${name} options`);
   return {
     name,
+    description: { part: name, options: { gamma, every } },
     every,
     on,
     penalty: (images, logits) =>

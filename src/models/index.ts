@@ -47,4 +47,4 @@ export {
 export { edmSigmas, sampleFewSteps, sampleHeun, type EdmSchedule, type FewStepOptions, type SamplerOptions } from './samplers/edm.js';
 export { inferBackboneConfig, type TensorShapes } from './teachers/infer.js';
 export { safetensorsTeacher, saveBackbone, weightsOf, type SafetensorsTeacherOptions } from './teachers/safetensors-teacher.js';
-export { TEACHER, type Teacher, type TeacherLoader } from './teachers/teacher.js';
+export { TEACHER, TEACHER_LOADER, type Teacher, type TeacherLoader } from './teachers/teacher.js';

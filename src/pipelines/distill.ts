@@ -9,6 +9,7 @@ import {
   describeProvided,
   FREEZE_POLICY,
   GENERATE,
+  GENERATOR_OPTIMIZER,
   OBJECTIVE,
   provide,
   RANDOM,
@@ -19,9 +20,9 @@ import {
 import type { DataSource } from '../core/contracts/data.js';
 import type { Sink } from '../core/contracts/events.js';
 import type { Optimizer } from '../core/contracts/optimizer.js';
+import type { RandomSource } from '../core/contracts/random.js';
 import type { FreezePolicy } from '../core/contracts/parameter.js';
 import type { Objective } from '../core/contracts/training.js';
-import { ConfigError } from '../core/errors.js';
 import { Adam } from '../core/optimizer.js';
 import { PhiloxRandom } from '../core/random.js';
 import { startTrainingRun, type RunStore, type TrainingRun, type TrainingSetup } from '../core/training-run.js';
@@ -32,19 +33,14 @@ import { encoderDiscriminator } from '../models/discriminators/encoder-discrimin
 import { freezeConvolutions } from '../models/freeze/policies.js';
 import { applyFreezePolicy, summarizeFreeze, type FreezeSummary } from '../models/freeze/summary.js';
 import { generateOneStep } from '../models/preconditioning.js';
-import { TEACHER, type Teacher, type TeacherLoader } from '../models/teachers/teacher.js';
+import { TEACHER, TEACHER_LOADER, type TeacherLoader } from '../models/teachers/teacher.js';
+import { checkFit } from './check-fit.js';
+import { EVALUATOR, type Evaluator } from './evaluator.js';
 import { drawLatents, generatorStage } from './generator-stage.js';
 import { networkSetup } from './network-setup.js';
 import { checkRunOptions, type runSchema, trainingRunOptions } from './run-options.js';
 import { openRunStore } from './run-store.js';
 import { Student } from './student.js';
-
-/** Scores a student during and after training. */
-export interface Evaluator {
-  readonly name: string;
-  /** Metrics by name, such as `{ frechet: 12.3 }`. */
-  evaluate(student: Student): Promise<Record<string, number>>;
-}
 
 /** Options of `distill`. */
 export interface DistillOptions extends z.input<typeof runSchema> {
@@ -57,8 +53,8 @@ export interface DistillOptions extends z.input<typeof runSchema> {
   /** Default: non-saturating GAN loss over the teacher's encoder with R1. */
   loss?: Provided<Objective>;
   /** Trains the generator. Default: Adam with learning rate 1e-4 and the paper's betas. */
-  optimizer?: Optimizer;
-  evaluate?: Evaluator;
+  optimizer?: Provided<Optimizer>;
+  evaluate?: Provided<Evaluator>;
   /** What listens to the run. Default: none. */
   sinks?: readonly Sink[];
   /** Ends the run with a checkpoint. */
@@ -99,8 +95,10 @@ export function distill(options: DistillOptions, configure?: (container: Depende
   const settings = checkRunOptions('distill', own, partsSchema, { teacher: loader, data });
 
   const container = createContainer();
-  const random = new PhiloxRandom(settings.seed);
-  container.registerInstance(RANDOM, random);
+  container.registerInstance<RandomSource>(RANDOM, new PhiloxRandom(settings.seed));
+  container.registerInstance(TEACHER_LOADER, loader);
+  provide(container, GENERATOR_OPTIMIZER, optimizer);
+  if (evaluate) provide(container, EVALUATOR, evaluate);
   container.registerInstance(SINKS, sinks);
   provide(container, FREEZE_POLICY, freeze);
   provide(container, DATA_SOURCE, data);
@@ -110,19 +108,27 @@ export function distill(options: DistillOptions, configure?: (container: Depende
   const config = {
     recipe: 'distill',
     ...settings,
-    teacher: loader.name,
+    teacher: describeProvided(loader),
     data: describeProvided(data),
     freeze: describeProvided(freeze),
     loss: describeProvided(loss),
-    optimizer: optimizer.name,
+    optimizer: describeProvided(optimizer),
     replaced: configure !== undefined,
   };
 
   const build = async (store: RunStore | undefined): Promise<TrainingSetup<PositionedBatch, Distilled>> => {
+    const random = container.resolve(RANDOM);
+    const trainer = container.resolve(GENERATOR_OPTIMIZER);
+    const evaluator = container.isRegistered(EVALUATOR) ? container.resolve(EVALUATOR) : undefined;
     const source = container.resolve(DATA_SOURCE);
     const description = await source.open();
-    const teacher = await loader.load();
-    checkFit(teacher, description);
+    const teacher = await container.resolve(TEACHER_LOADER).load();
+    try {
+      checkFit('distill', teacher.name, teacher.backbone.config, description);
+    } catch (error) {
+      teacher.backbone.dispose();
+      throw error;
+    }
     container.registerInstance(TEACHER, teacher);
 
     const generator = createBackbone(teacher.backbone.config).copyFrom(teacher.backbone);
@@ -133,7 +139,6 @@ export function distill(options: DistillOptions, configure?: (container: Depende
       tf.tidy(() => generateOneStep(generator, drawLatents(generator, random, batch), { classLabels })),
     );
     const objective = container.resolve(OBJECTIVE);
-    optimizer.bind(generator.parameters());
     return networkSetup({
       network: generator,
       settings,
@@ -141,13 +146,13 @@ export function distill(options: DistillOptions, configure?: (container: Depende
       source,
       description,
       random,
-      optimizer,
-      stages: [generatorStage(generator, objective, optimizer), ...objective.stages],
+      optimizer: trainer,
+      stages: [generatorStage(generator, objective, trainer), ...objective.stages],
       checkpoint: objective.checkpoint,
       parameters: { generator: summary.total, frozen: summary.frozen, discriminator: objective.parameterCount },
       metadata: { onestep: 'student' },
       sample: (count) => new Student('student', generator).generate({ count, seed: settings.seed }),
-      evaluate: evaluate && (() => evaluate.evaluate(new Student('student', generator))),
+      evaluate: evaluator && (() => evaluator.evaluate(new Student('student', generator))),
       finish: (reason, averaged) => ({ reason, student: new Student('student', averaged), freeze: summary }),
       dispose: async () => {
         objective.dispose();
@@ -158,17 +163,4 @@ export function distill(options: DistillOptions, configure?: (container: Depende
   };
 
   return startTrainingRun(trainingRunOptions(settings, container.resolve(SINKS), signal), () => openRunStore(settings, config), build);
-}
-
-/** The teacher and the data must speak of the same images. */
-function checkFit({ backbone, name }: Teacher, data: { name: string; resolution: number; channels: number; classes: number }): void {
-  const { img_resolution, img_channels, label_dim } = backbone.config;
-  const problems: string[] = [];
-  if (data.resolution !== img_resolution)
-    problems.push(`resolution: ${name} makes ${img_resolution} px, ${data.name} has ${data.resolution} px`);
-  if (data.channels !== img_channels) problems.push(`channels: ${name} makes ${img_channels}, ${data.name} has ${data.channels}`);
-  if (label_dim > 0 && data.classes !== label_dim) problems.push(`classes: ${name} knows ${label_dim}, ${data.name} has ${data.classes}`);
-  if (problems.length === 0) return;
-  backbone.dispose();
-  throw new ConfigError('distill', problems, { help: 'teacher and data must agree; resize the data or take another teacher' });
 }

@@ -5,7 +5,7 @@ import type { DataSource } from '../core/contracts/data.js';
 import type { FeatureExtractor } from '../core/contracts/metric.js';
 import { FeatureStatistics, type GaussianStatistics } from '../metrics/feature-statistics.js';
 import { frechetDistance } from '../metrics/frechet.js';
-import type { Evaluator } from './distill.js';
+import type { Evaluator } from './evaluator.js';
 import type { GeneratedImages } from './numbered-images.js';
 
 /** Images given to the feature network at a time. */

@@ -1,4 +1,5 @@
-export { distill, type Distilled, type DistillOptions, type Evaluator } from './distill.js';
+export { distill, type Distilled, type DistillOptions } from './distill.js';
+export { EVALUATOR, type Evaluator } from './evaluator.js';
 export { intervalsSchema, runSchema, scheduleSchema, type RunSettings } from './run-options.js';
 export type { GeneratedImages } from './numbered-images.js';
 export { loadStudent, Student, type GenerateOptions } from './student.js';

@@ -17,5 +17,7 @@ export type TeacherImagesOptions = z.input<typeof schema>;
 /** Images by EDM's deterministic sampler. Throws `E_CONFIG` for wrong options. */
 export function teacherImages(backbone: Backbone, options: TeacherImagesOptions): GeneratedImages {
   const { steps, ...numbered } = parseOptions(schema, options, 'teacherImages');
-  return makeNumberedImages(backbone, numbered, ({ latents, classLabels }) => sampleHeun(backbone, latents, { steps, inputs: { classLabels } }));
+  return makeNumberedImages(backbone, numbered, ({ latents, classLabels }) =>
+    sampleHeun(backbone, latents, { steps, inputs: { classLabels } }),
+  );
 }

@@ -18,6 +18,7 @@ import {
 import type { DataSource } from '../core/contracts/data.js';
 import type { Sink } from '../core/contracts/events.js';
 import type { Optimizer } from '../core/contracts/optimizer.js';
+import type { RandomSource } from '../core/contracts/random.js';
 import type { Stage } from '../core/contracts/training.js';
 import { Adam } from '../core/optimizer.js';
 import { parseOptions } from '../core/options.js';
@@ -26,8 +27,9 @@ import { startTrainingRun, type RunStore, type TrainingRun, type TrainingSetup }
 import type { PositionedBatch } from '../data/batch-stream.js';
 import { denoisingLoss, denoisingOptions, type DenoisingOptions } from '../losses/denoising.js';
 import type { Backbone } from '../models/backbones/backbone.js';
-import { backboneConfigSchema, createBackbone, type BackboneOptions } from '../models/backbones/config.js';
+import { backboneConfigSchema, createBackbone, resolveBackboneConfig, type BackboneOptions } from '../models/backbones/config.js';
 import type { Teacher } from '../models/teachers/teacher.js';
+import { checkFit } from './check-fit.js';
 import { networkSetup } from './network-setup.js';
 import { checkRunOptions, trainingRunOptions, type runSchema } from './run-options.js';
 import { openRunStore } from './run-store.js';
@@ -73,15 +75,16 @@ export function trainTeacher(
   const parts = parseOptions(partsSchema, given, 'trainTeacher');
 
   const container = createContainer();
-  const random = new PhiloxRandom(settings.seed);
-  container.registerInstance(RANDOM, random);
+  container.registerInstance<RandomSource>(RANDOM, new PhiloxRandom(settings.seed));
   container.registerInstance(SINKS, sinks);
   provide(container, DATA_SOURCE, data);
   configure?.(container);
 
   const build = async (store: RunStore | undefined): Promise<TrainingSetup<PositionedBatch, TrainedTeacher>> => {
+    const random = container.resolve(RANDOM);
     const source = container.resolve(DATA_SOURCE);
     const description = await source.open();
+    checkFit('trainTeacher', 'the backbone', resolveBackboneConfig(parts.backbone as BackboneOptions), description);
     const network = createBackbone(parts.backbone as BackboneOptions).initialize(random);
     return networkSetup({
       network: network as Backbone,
@@ -104,7 +107,7 @@ export function trainTeacher(
     });
   };
 
-  const config = { recipe: 'trainTeacher', ...settings, ...parts, data: describeProvided(data), optimizer: optimizer.name };
+  const config = { recipe: 'trainTeacher', ...settings, ...parts, data: describeProvided(data), optimizer: describeProvided(optimizer) };
   return startTrainingRun(trainingRunOptions(settings, container.resolve(SINKS), signal), () => openRunStore(settings, config), build);
 }
 

@@ -32,6 +32,8 @@ export interface OptimizerState {
 /** Trains the parameters that it is bound to. */
 export interface Optimizer extends Checkpointable {
   readonly name: string;
+  /** What it was made with, for config.json. */
+  readonly description?: { readonly part: string; readonly options: unknown };
   /** Steps done. */
   readonly steps: number;
   /** The trainable ones of the bound parameters, in order: gradients are given in this order. */

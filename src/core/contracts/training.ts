@@ -46,6 +46,8 @@ export interface AdversarialLoss {
 /** A penalty on the discriminator, run every `every`-th iteration and multiplied by `every`. */
 export interface Regularizer {
   readonly name: string;
+  /** What it was made with, for config.json. */
+  readonly description?: { readonly part: string; readonly options: unknown };
   readonly every: number;
   /** Which images it looks at. */
   readonly on: 'real' | 'fake';

@@ -46,6 +46,7 @@ export function safetensorsTeacher(path: string, options: SafetensorsTeacherOpti
   };
   return {
     name: basename(path),
+    description: { part: 'safetensorsTeacher', options: { path, ...options } },
     describe: async () => (await open()).config,
     load: async () => {
       const { source, config } = await open();

@@ -14,6 +14,8 @@ export interface Teacher {
 /** Knows where a teacher is and how to read it. */
 export interface TeacherLoader {
   readonly name: string;
+  /** What it was made with, for config.json. */
+  readonly description?: { readonly part: string; readonly options: unknown };
   /** The architecture alone, without reading the values. */
   describe(): Promise<BackboneConfig>;
   load(): Promise<Teacher>;
@@ -21,3 +23,6 @@ export interface TeacherLoader {
 
 /** The run's teacher, loaded. */
 export const TEACHER: InjectionToken<Teacher> = Symbol.for('onestep/teacher');
+
+/** Brings the run's teacher. */
+export const TEACHER_LOADER: InjectionToken<TeacherLoader> = Symbol.for('onestep/teacher-loader');

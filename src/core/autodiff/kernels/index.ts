@@ -1,4 +1,5 @@
 import { avgPoolGrads } from './avg-pool-grad.js';
+import { batchMatMul } from './batch-mat-mul.js';
 import { conv2DBackpropFilter } from './conv2d-backprop-filter.js';
 import { conv2DBackpropInput } from './conv2d-backprop-input.js';
 import { depthwiseBackpropFilter, depthwiseBackpropInput } from './depthwise-backprop.js';
@@ -10,6 +11,7 @@ import { stridedSlices } from './strided-slice.js';
 
 /** Every kernel of ours that an engine lacks or has only in a slow or faulty form. */
 export const kernels: ComposedKernel[] = [
+  batchMatMul,
   conv2DBackpropFilter,
   conv2DBackpropInput,
   depthwiseBackpropFilter,
