@@ -14,6 +14,7 @@ const generateOptions = numberedImages.extend({
   sigmas: z.array(z.number().positive()).min(1).default([SIGMA_MAX]),
 });
 
+/** Options of `Student.generate`. @interface */
 export type GenerateOptions = z.input<typeof generateOptions>;
 
 /** A generator of one network evaluation an image. Dispose it when done. */

@@ -12,6 +12,7 @@ const schema = numberedImages.extend({
   steps: z.number().int().positive().default(18),
 });
 
+/** Options of `teacherImages`. @interface */
 export type TeacherImagesOptions = z.input<typeof schema>;
 
 /** Images by EDM's deterministic sampler. Throws `E_CONFIG` for wrong options. */
