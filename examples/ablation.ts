@@ -1,7 +1,7 @@
 /**
  * Does freezing help? GDD-I (most convolutions frozen) against GDD (nothing frozen): same budget, several seeds each.
  *
- *     npx tsx examples/ablation.ts [--images 6400] [--seeds 3] [--evaluated 2000] [--run-dir runs/ablation] [--policies GDD-I,GDD]
+ *     npx tsx examples/ablation.ts [--images 3840] [--seeds 3] [--evaluated 1000] [--run-dir runs/ablation] [--policies GDD-I,GDD]
  *
  * Prints the table, writes ablation.svg and ablation.json. Finished runs are kept, so an interrupted ablation goes on; with
  * --policies two processes may share the work, and a third call draws the chart of both.
@@ -27,9 +27,9 @@ import { asset } from './support/shapes16.js';
 
 const { values } = parseArgs({
   options: {
-    images: { type: 'string', default: '6400' },
+    images: { type: 'string', default: '3840' },
     seeds: { type: 'string', default: '3' },
-    evaluated: { type: 'string', default: '2000' },
+    evaluated: { type: 'string', default: '1000' },
     'run-dir': { type: 'string', default: 'runs/ablation' },
     policies: { type: 'string', default: 'GDD-I,GDD' },
   },
@@ -59,7 +59,7 @@ async function train(name: string, freeze: ReturnType<typeof freezeNothing>, see
   const run = distill({
     ...recipe({ images, seed, freeze }),
     evaluate,
-    intervals: { checkpoint: 0, snapshot: 0, samples: 0, evaluation: images / 1000 / 4 },
+    intervals: { checkpoint: 0, snapshot: 0, samples: 0, evaluation: images / 1000 / 3 },
   });
   stopOnSignals(run);
   run.events$.subscribe((event: RunEvent) => {

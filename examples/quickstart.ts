@@ -1,7 +1,7 @@
 /**
  * The main job, small: distils a diffusion teacher into a one-step generator (GDD-I) and compares them.
  *
- *     npm run quickstart [-- --images 20000] [--run-dir runs/quickstart] [--seed 0] [--fresh]
+ *     npm run quickstart [-- --images 6400] [--run-dir runs/quickstart] [--seed 0] [--fresh]
  *
  * The teacher (NCSN++, 1.04 million parameters, 16 px) and the classifier behind the Fréchet distance come with the
  * package. Leaves report.json, report.html, comparison.png, charts, events and the student in the run directory.
@@ -48,7 +48,7 @@ const backend = await openBackend();
 console.log(`engine: ${backend.description}`);
 const start = performance.now();
 // On engines without native TensorFlow the same recipe runs on a smaller budget.
-const images = Number(values.images ?? (backend.name === 'tensorflow' ? 12_800 : 2_560));
+const images = Number(values.images ?? (backend.name === 'tensorflow' ? 6_400 : 1_280));
 const evaluated = backend.name === 'tensorflow' ? 2_000 : 256;
 
 const run = distill({

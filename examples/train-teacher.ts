@@ -1,7 +1,7 @@
 /**
  * Trains the quickstart's teacher from nothing: NCSN++ at 16 px on `shapes`, with EDM's denoising loss.
  *
- *     npx tsx examples/train-teacher.ts [--images 200000] [--run-dir runs/teacher] [--out teacher.safetensors] [--seed 0]
+ *     npx tsx examples/train-teacher.ts [--images 50048] [--cool-down 0] [--run-dir runs/teacher] [--out teacher.safetensors] [--seed 0]
  *
  * About a million parameters. Ctrl-C leaves a checkpoint; the same command goes on from it. With --out it also writes a
  * JSON file of the same name: command, seed, images seen, and the Fréchet distances at one evaluation and at 35.
@@ -26,7 +26,8 @@ import { asset, backbone, trainingSet } from './support/shapes16.js';
 
 const { values } = parseArgs({
   options: {
-    images: { type: 'string', default: '200000' },
+    images: { type: 'string', default: '50048' },
+    'cool-down': { type: 'string', default: '0' },
     'run-dir': { type: 'string', default: 'runs/teacher' },
     out: { type: 'string' },
     seed: { type: 'string', default: '0' },
@@ -39,7 +40,7 @@ await openBackend();
 const run = trainTeacher({
   backbone,
   data: trainingSet(),
-  schedule: { images, batchSize: 64, warmUp: 5_000, coolDown: images * 0.4 },
+  schedule: { images, batchSize: 64, warmUp: 5_000, coolDown: Number(values['cool-down']) },
   optimizer: new Adam({ learningRate: Number(values['learning-rate']), beta1: 0.9, beta2: 0.999 }),
   seed: Number(values.seed),
   intervals: { checkpoint: 10, snapshot: 50, samples: 20, evaluation: 0 },
@@ -53,7 +54,7 @@ if (values.out !== undefined && reason === 'completed') {
   await saveBackbone(values.out, teacher.backbone, { metadata: { onestep: 'teacher' } });
   const classifier = await loadImageClassifier(asset('shapes16-classifier.safetensors'));
   const frechet = await scoreTeacher(teacher.backbone, classifier, 2_000);
-  const command = `npx tsx examples/train-teacher.ts --images ${images} --seed ${values.seed} --learning-rate ${values['learning-rate']}`;
+  const command = `npx tsx examples/train-teacher.ts --images ${images} --cool-down ${values['cool-down']} --seed ${values.seed} --learning-rate ${values['learning-rate']}`;
   const about = { command, seed: Number(values.seed), images, parameters: teacher.backbone.parameterCount(), frechet };
   await writeFileAtomic(values.out.replace(/\.safetensors$/, '.json'), `${JSON.stringify(about, null, 2)}\n`);
   console.log(about);
