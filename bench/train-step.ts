@@ -5,7 +5,8 @@
  *
  * Medians of the EDM training step, the GDD-I iteration, R1 and one-step sampling; the two sides take turns, `rounds`
  * times, and the median of the rounds counts. PyTorch's side is train_step.py; without PyTorch only ours is printed.
- * `--memory` runs 300 GDD-I iterations and prints the growth of the resident memory and of the number of tensors.
+ * `--memory` runs 300 GDD-I iterations and prints the growth of the resident memory and of the number of tensors;
+ * `--profile` prints where the time goes; `--rounds 0` leaves the comparison out.
  */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -189,8 +190,8 @@ for (let round = 0; round < rounds; round++) {
   const other = pytorch();
   if (other) theirs.push(other);
 }
-console.log(`batch ${batch}, ${threads} threads, medians of ${repeats}, median of ${rounds} rounds; milliseconds`);
-for (const key of ['edmStep', 'gddIteration', 'r1Step', 'oneStep'] as const) {
+if (rounds > 0) console.log(`batch ${batch}, ${threads} threads, medians of ${repeats}, median of ${rounds} rounds; milliseconds`);
+for (const key of rounds > 0 ? (['edmStep', 'gddIteration', 'r1Step', 'oneStep'] as const) : []) {
   const mine = median(ours.map((figures) => figures[key]));
   const other = theirs.length > 0 ? median(theirs.map((figures) => figures[key])) : undefined;
   console.log(
