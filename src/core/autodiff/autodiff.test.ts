@@ -41,12 +41,15 @@ const binary = (name: string, op: Op, rest: Partial<Case> = {}): Case[] =>
     ],
   ].map((shapes) => ({ name: `${name} ${JSON.stringify(shapes)}`, op, shapes, ...rest }));
 
+/** Operations of one tensor by name. */
+const operations = tf as unknown as Record<string, (x: tf.Tensor) => tf.Tensor>;
+
 const elementwise: Case[] = [
-  ...['abs', 'relu', 'elu', 'selu', 'leakyRelu'].map((n) => unary(n, (tf as any)[n], { domain: offZero })),
+  ...['abs', 'relu', 'elu', 'selu', 'leakyRelu'].map((n) => unary(n, operations[n]!, { domain: offZero })),
   ...['square', 'exp', 'expm1', 'sin', 'cos', 'atan', 'erf', 'sigmoid', 'tanh', 'softplus', 'neg', 'softmax', 'logSoftmax'].map((n) =>
-    unary(n, (tf as any)[n]),
+    unary(n, operations[n]!),
   ),
-  ...['sqrt', 'rsqrt', 'log', 'log1p', 'reciprocal'].map((n) => unary(n, (tf as any)[n], { domain: positive })),
+  ...['sqrt', 'rsqrt', 'log', 'log1p', 'reciprocal'].map((n) => unary(n, operations[n]!, { domain: positive })),
   unary('relu6', (x) => tf.relu6(tf.mul(x, 4)), { domain: distinct }),
   unary('clipByValue', (x) => tf.clipByValue(x, -0.25, 0.25), { domain: offZero }),
   unary('step and sign as masks', (x) => tf.mul(tf.square(x), tf.add(tf.step(x), tf.sign(x))), { domain: offZero }),
