@@ -14,7 +14,7 @@ import {
   resolveFrom,
   TFJS_VERSION,
 } from './binding-package.js';
-import { cacheDirectory, freeMegabytes, whyNotWritable } from './cache.js';
+import { cacheDirectory, freeMegabytes, whyNotWritable } from '../cache.js';
 import { gpuDevices, gpuNames } from './gpu.js';
 import { libraryPackage, LibraryStore } from './libtensorflow.js';
 import { type EngineName, ENGINE_NAMES } from './options.js';

@@ -6,7 +6,7 @@ import { mkdirSync, existsSync, readdirSync, realpathSync, statSync, writeFileSy
 import { cpus } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { BindingPackage } from './binding-package.js';
-import { cacheDirectory } from './cache.js';
+import { cacheDirectory } from '../cache.js';
 import { failure, run, succeeded } from './process.js';
 
 export interface Probe {

@@ -15,7 +15,7 @@ import { dirname, join } from 'node:path';
 import { EngineError, OnestepError } from '../errors.js';
 import { buildFused } from '../native/build.js';
 import { type BindingPackage, BINDING_PACKAGES, findBindingPackage, INSTALL_BINDING } from './binding-package.js';
-import { cacheDirectory, freeMegabytes, whyNotWritable, withLock } from './cache.js';
+import { cacheDirectory, freeMegabytes, whyNotWritable, withLock } from '../cache.js';
 import { type LibraryPackage, libraryPackage, LibraryStore } from './libtensorflow.js';
 import { markProved, type Probe, probeNative } from './probe.js';
 import { failure, run, succeeded } from './process.js';

@@ -10,7 +10,7 @@ import { cpus } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { BindingPackage } from '../backend/binding-package.js';
-import { cacheDirectory, withLock } from '../backend/cache.js';
+import { cacheDirectory, withLock } from '../cache.js';
 import { failure, run, succeeded } from '../backend/process.js';
 import { compileAddon, findCompiler, findNodeHeaders } from '../backend/toolchain.js';
 import { NOT_BUILT } from './fused.js';
