@@ -46,9 +46,12 @@ async function main([name, ...args]: string[]): Promise<number> {
   }
 
   const command = await load();
+  const wanted = command.positionals ?? [];
   let values: Record<string, unknown>;
+  let positionals: string[];
   try {
-    ({ values } = parseArgs({ args, options: { ...command.options, help: { type: 'boolean', short: 'h' } }, strict: true }));
+    const options = { ...command.options, help: { type: 'boolean', short: 'h' } } as const;
+    ({ values, positionals } = parseArgs({ args, options, strict: true, allowPositionals: wanted.length > 0 }));
   } catch (error) {
     return wrongUsage(`${name}: ${(error as Error).message.split('. ')[0]}`, `onestep ${name} --help`);
   }
@@ -56,7 +59,11 @@ async function main([name, ...args]: string[]): Promise<number> {
     console.log(command.help);
     return 0;
   }
-  return command.run(values);
+  const missing = wanted.slice(positionals.length).filter((positional) => !positional.startsWith('['));
+  if (missing.length > 0) return wrongUsage(`${name}: expected ${missing.join(' and ')}`, `onestep ${name} --help`);
+  if (positionals.length > wanted.length)
+    return wrongUsage(`${name}: Unexpected argument '${positionals[wanted.length]}'`, `onestep ${name} --help`);
+  return command.run(values, positionals);
 }
 
 try {
