@@ -11,16 +11,8 @@ export { PhiloxRandom, normalAt } from './random.js';
 export { Adam, RAdam, lazyRegularization, type AdamOptions } from './optimizer.js';
 export { Ema, emaDecay, type EmaOptions } from './ema.js';
 export { writeDirectoryAtomic, writeFileAtomic, type FileContent } from './files.js';
-export {
-  parseSafetensors,
-  readSafetensors,
-  writeSafetensors,
-  type SafetensorsData,
-  type SafetensorsDtype,
-  type SafetensorsEntry,
-  type SafetensorsFile,
-  type TensorToWrite,
-} from './safetensors.js';
+export { parseSafetensors, readSafetensors, writeSafetensors, type TensorToWrite } from './safetensors.js';
+export type { TensorData, TensorDtype, TensorEntry, TensorFile } from './tensor-file.js';
 export {
   listCheckpoints,
   loadCheckpoint,

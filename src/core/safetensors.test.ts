@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { OnestepError } from './errors.js';
-import { float32ToHalf, halfToFloat32, parseSafetensors, readSafetensors, writeSafetensors } from './safetensors.js';
+import { parseSafetensors, readSafetensors, writeSafetensors, type TensorToWrite } from './safetensors.js';
+import { float32ToBfloat16, float32ToHalf, halfToFloat32 } from './tensor-file.js';
 
 let directory: string;
 beforeAll(() => {
@@ -156,6 +157,35 @@ describe('writing', () => {
     expect(readdirSync(directory).filter((name) => name.includes('refused'))).toEqual([]);
   });
 
+  it('writes every dtype as it was read, wide values first', async () => {
+    const tensors: TensorToWrite[] = [
+      { name: 'u8', shape: [3], dtype: 'U8', data: Uint8Array.of(1, 2, 3) },
+      { name: 'bool', shape: [1], dtype: 'BOOL', data: Uint8Array.of(1) },
+      { name: 'f16', shape: [2], dtype: 'F16', data: Uint16Array.of(0x3c00, 0x7e01) },
+      { name: 'bf16', shape: [1], dtype: 'BF16', data: Uint16Array.of(0x3f80) },
+      { name: 'i64', shape: [], dtype: 'I64', data: BigInt64Array.of(-(2n ** 60n)) },
+      { name: 'f64', shape: [1], dtype: 'F64', data: Float64Array.of(Math.PI) },
+    ];
+    const path = join(directory, 'verbatim.safetensors');
+    await writeSafetensors(path, tensors);
+    const file = await readSafetensors(path);
+    expect([...file.tensors.keys()]).toEqual(['i64', 'f64', 'f16', 'bf16', 'u8', 'bool']);
+    for (const { name, dtype, data, shape } of tensors) {
+      expect(file.tensors.get(name)).toEqual({ dtype, shape });
+      expect(await file.read(name)).toEqual(data);
+    }
+    await writeSafetensors(path, [{ name: 'rounded', shape: [2], dtype: 'BF16', data: Float32Array.of(1, 1 + 2 ** -8 + 2 ** -9) }]);
+    expect([...(await (await readSafetensors(path)).read('rounded'))]).toEqual([0x3f80, 0x3f81]);
+  });
+
+  it('refuses values of another dtype', async () => {
+    const tensor = { name: 'a', shape: [1], dtype: 'I32', data: new Float32Array(1) } as const;
+    await expect(writeSafetensors(join(directory, 'dtype.safetensors'), [tensor])).rejects.toMatchObject({
+      code: 'E_WEIGHTS_DTYPE',
+      message: expect.stringMatching(/tensor a: expected values of I32, found a Float32Array\nhelp: /),
+    });
+  });
+
   it('gives back what was written, under any names', async () => {
     const path = join(directory, 'property.safetensors');
     const tensor = fc.record({
@@ -261,4 +291,17 @@ describe('half precision', () => {
       }),
     );
   });
+});
+
+describe('bfloat16', () => {
+  it.each([
+    ['one', 1, 0x3f80],
+    ['minus zero', -0, 0x8000],
+    ['infinity', Infinity, 0x7f80],
+    ['NaN', NaN, 0x7fc0],
+    ['a tie to even, down', 1 + 2 ** -8, 0x3f80],
+    ['a tie to even, up', 1 + 3 * 2 ** -8, 0x3f82],
+    ['above a tie', 1 + 2 ** -8 + 2 ** -20, 0x3f81],
+    ['the largest float32', 3.4028234663852886e38, 0x7f80],
+  ])('%s', (_, value, bits) => expect(float32ToBfloat16(Float32Array.of(value))[0]).toBe(bits));
 });

@@ -6,62 +6,17 @@
 import { open } from 'node:fs/promises';
 import { FileError, WeightsError } from './errors.js';
 import { withFileErrors, writeFileAtomic } from './files.js';
-
-/** Bytes of one value, by dtype. */
-const ITEM_SIZE = {
-  F64: 8,
-  F32: 4,
-  F16: 2,
-  BF16: 2,
-  I64: 8,
-  U64: 8,
-  I32: 4,
-  U32: 4,
-  I16: 2,
-  U16: 2,
-  I8: 1,
-  U8: 1,
-  BOOL: 1,
-  F8_E4M3: 1,
-  F8_E5M2: 1,
-} as const;
-
-/** `F64`, `F32`, `F16`, `BF16`, `I64` to `I8`, `U64` to `U8`, `BOOL`, `F8_E4M3`, `F8_E5M2`. */
-export type SafetensorsDtype = keyof typeof ITEM_SIZE;
-
-/** `F16` and `BF16` are given as their bits. */
-export type SafetensorsData =
-  | Float64Array
-  | Float32Array
-  | BigInt64Array
-  | BigUint64Array
-  | Int32Array
-  | Uint32Array
-  | Int16Array
-  | Uint16Array
-  | Int8Array
-  | Uint8Array;
-
-/** What the header says of a tensor. */
-export interface SafetensorsEntry {
-  dtype: SafetensorsDtype;
-  shape: readonly number[];
-}
-
-/** An open safetensors file (or buffer); it holds no file handle, so there is nothing to close. */
-export interface SafetensorsFile {
-  /** The header's `__metadata__`. */
-  metadata: Readonly<Record<string, string>>;
-  /** By name, in the order of their data. */
-  tensors: ReadonlyMap<string, SafetensorsEntry>;
-  /**
-   * Reads one tensor in its own dtype, row-major.
-   * Throws {@link WeightsError} `E_WEIGHTS_MISSING` for an unknown name, {@link FileError} `E_FILE_CHANGED` where the file is no longer the one that was opened.
-   */
-  read(name: string): Promise<SafetensorsData>;
-  /** Reads one tensor as float32, whatever its dtype. Throws as `read`, and `E_WEIGHTS_DTYPE` for 8-bit floats. */
-  readAsFloat32(name: string): Promise<Float32Array>;
-}
+import {
+  asFloat32,
+  float32ToBfloat16,
+  float32ToHalf,
+  ITEM_SIZE,
+  tensorData,
+  type TensorData,
+  type TensorDtype,
+  type TensorEntry,
+  type TensorFile,
+} from './tensor-file.js';
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Header
@@ -69,7 +24,7 @@ export interface SafetensorsFile {
 /** The format's own limit. */
 const MAX_HEADER_BYTES = 100_000_000;
 
-interface Located extends SafetensorsEntry {
+interface Located extends TensorEntry {
   /** From the start of the file. */
   begin: number;
   end: number;
@@ -129,10 +84,10 @@ function parseEntry(name: string, value: unknown, file: string): Located {
   if (!Array.isArray(shape) || !shape.every(isCount)) throw fail('a shape of whole numbers', shape);
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount) || offsets[0]! > offsets[1]!)
     throw fail('data_offsets of two growing whole numbers', offsets);
-  const bytes = shape.reduce((a, b) => a * b, ITEM_SIZE[dtype as SafetensorsDtype]);
+  const bytes = shape.reduce((a, b) => a * b, ITEM_SIZE[dtype as TensorDtype]);
   if (bytes !== offsets[1]! - offsets[0]!)
     throw fail(`${bytes} bytes for ${dtype} [${shape.join(', ')}]`, (offsets[1] as number) - (offsets[0] as number));
-  return { dtype: dtype as SafetensorsDtype, shape, begin: offsets[0]!, end: offsets[1]! };
+  return { dtype: dtype as TensorDtype, shape, begin: offsets[0]!, end: offsets[1]! };
 }
 
 function parseHeader(bytes: Uint8Array, fileSize: number, file: string): Header {
@@ -175,102 +130,10 @@ function parseHeader(bytes: Uint8Array, fileSize: number, file: string): Header 
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// Values
-
-let halfValues: Float32Array | undefined;
-
-/** The 65,536 values of IEEE half precision, by their bits. */
-function halfTable(): Float32Array {
-  if (halfValues) return halfValues;
-  const table = new Float32Array(65536);
-  for (let bits = 0; bits < 65536; bits++) {
-    const exponent = (bits >>> 10) & 31;
-    const fraction = bits & 1023;
-    const magnitude =
-      exponent === 0 ? fraction * 2 ** -24 : exponent < 31 ? (1 + fraction / 1024) * 2 ** (exponent - 15) : fraction === 0 ? Infinity : NaN;
-    table[bits] = bits & 0x8000 ? -magnitude : magnitude;
-  }
-  return (halfValues = table);
-}
-
-/** Half precision bits to float32. */
-export function halfToFloat32(half: Uint16Array): Float32Array {
-  const table = halfTable();
-  const out = new Float32Array(half.length);
-  for (let i = 0; i < half.length; i++) out[i] = table[half[i]!]!;
-  return out;
-}
-
-/** Float32 to half precision bits: to nearest, ties to even; beyond 65,504 by half a step becomes infinity. */
-export function float32ToHalf(values: Float32Array): Uint16Array {
-  const bitsOf = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  const out = new Uint16Array(values.length);
-  for (let i = 0; i < values.length; i++) {
-    const bits = bitsOf[i]!;
-    const sign = (bits >>> 16) & 0x8000;
-    const magnitude = bits & 0x7fffffff;
-    let half: number;
-    if (magnitude > 0x7f800000) half = 0x7e00;
-    else if (magnitude >= 0x477ff000) half = 0x7c00;
-    // Below 2^-14 half numbers are multiples of 2^-24; adding 2^52 rounds a double to a whole number, ties to even.
-    else if (magnitude < 0x38800000) half = Math.abs(values[i]!) * 2 ** 24 + 2 ** 52 - 2 ** 52;
-    else half = (magnitude - 0x38000000 + 0xfff + ((magnitude >>> 13) & 1)) >>> 13;
-    out[i] = sign | half;
-  }
-  return out;
-}
-
-/** A typed array over `bytes`, which must be aligned to eight bytes. */
-function view(bytes: Uint8Array, dtype: SafetensorsDtype): SafetensorsData {
-  const { buffer, byteOffset, byteLength } = bytes;
-  const count = byteLength / ITEM_SIZE[dtype];
-  switch (dtype) {
-    case 'F64':
-      return new Float64Array(buffer, byteOffset, count);
-    case 'F32':
-      return new Float32Array(buffer, byteOffset, count);
-    case 'I64':
-      return new BigInt64Array(buffer, byteOffset, count);
-    case 'U64':
-      return new BigUint64Array(buffer, byteOffset, count);
-    case 'I32':
-      return new Int32Array(buffer, byteOffset, count);
-    case 'U32':
-      return new Uint32Array(buffer, byteOffset, count);
-    case 'I16':
-      return new Int16Array(buffer, byteOffset, count);
-    case 'F16':
-    case 'BF16':
-    case 'U16':
-      return new Uint16Array(buffer, byteOffset, count);
-    case 'I8':
-      return new Int8Array(buffer, byteOffset, count);
-    default:
-      return bytes;
-  }
-}
-
-function asFloat32(data: SafetensorsData, dtype: SafetensorsDtype): Float32Array | undefined {
-  if (data instanceof Float32Array) return data;
-  if (dtype === 'F8_E4M3' || dtype === 'F8_E5M2') return undefined;
-  if (dtype === 'F16') return halfToFloat32(data as Uint16Array);
-  const out = new Float32Array(data.length);
-  if (dtype === 'BF16') {
-    const bits = new Uint32Array(out.buffer);
-    for (let i = 0; i < out.length; i++) bits[i] = (data as Uint16Array)[i]! << 16;
-  } else for (let i = 0; i < out.length; i++) out[i] = Number(data[i]);
-  return out;
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
 // Reading
 
 /** `readBytes` gives a fresh buffer, or one aligned to eight bytes. */
-function openWith(
-  header: Header,
-  file: string,
-  readBytes: (begin: number, end: number, name: string) => Promise<Uint8Array>,
-): SafetensorsFile {
+function openWith(header: Header, file: string, readBytes: (begin: number, end: number, name: string) => Promise<Uint8Array>): TensorFile {
   const find = (name: string): Located => {
     const entry = header.tensors.get(name);
     if (!entry)
@@ -281,7 +144,7 @@ function openWith(
   };
   const read = async (name: string) => {
     const { begin, end, dtype } = find(name);
-    return view(await readBytes(begin, end, name), dtype);
+    return tensorData(await readBytes(begin, end, name), dtype);
   };
   return {
     metadata: header.metadata,
@@ -307,7 +170,7 @@ const READ_BYTES = 2 ** 30;
  *
  * Throws {@link FileError}: `E_FILE_ABSENT`, `E_FILE_NOT_READABLE`, `E_FILE_TRUNCATED`, `E_FILE_FORMAT`.
  */
-export async function readSafetensors(path: string): Promise<SafetensorsFile> {
+export async function readSafetensors(path: string): Promise<TensorFile> {
   const withFile = <T>(use: (read: (begin: number, end: number) => Promise<Uint8Array>, size: number, identity: string) => Promise<T>) =>
     withFileErrors(path, 'read', async () => {
       const handle = await open(path, 'r');
@@ -344,7 +207,7 @@ export async function readSafetensors(path: string): Promise<SafetensorsFile> {
 }
 
 /** {@link readSafetensors} of a file in memory; `name` stands for the path in messages. Values are copies. */
-export function parseSafetensors(bytes: Uint8Array, name = 'safetensors buffer'): SafetensorsFile {
+export function parseSafetensors(bytes: Uint8Array, name = 'safetensors buffer'): TensorFile {
   const length = headerLength(bytes, bytes.byteLength, name);
   const header = parseHeader(bytes.subarray(8, 8 + length), bytes.byteLength, name);
   return openWith(header, name, async (begin, end) => new Uint8Array(bytes.subarray(begin, end)));
@@ -357,27 +220,39 @@ export function parseSafetensors(bytes: Uint8Array, name = 'safetensors buffer')
 export interface TensorToWrite {
   name: string;
   shape: readonly number[];
-  /** Row-major. A function is called when the tensor's turn to be written comes, so that not all need to be in memory. */
-  data: Float32Array | (() => Float32Array | Promise<Float32Array>);
+  /**
+   * Row-major: values of `dtype` as a {@link TensorFile} gives them, written as they are; or a Float32Array, rounded where `dtype` is `F16` or `BF16`.
+   * A function is called when the tensor's turn to be written comes, so that not all need to be in memory.
+   */
+  data: TensorData | (() => TensorData | Promise<TensorData>);
   /** Default `F32`. */
-  dtype?: 'F32' | 'F16';
+  dtype?: TensorDtype;
 }
 
-const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array | Uint16Array) => new Uint8Array(buffer, byteOffset, byteLength);
+/** The bytes of `data` as `dtype`; undefined where they are of another dtype. */
+function bytesOf(data: TensorData, dtype: TensorDtype): Uint8Array | undefined {
+  const rounded =
+    data instanceof Float32Array && dtype === 'F16'
+      ? float32ToHalf(data)
+      : data instanceof Float32Array && dtype === 'BF16'
+        ? float32ToBfloat16(data)
+        : data;
+  if (rounded.constructor !== tensorData(new Uint8Array(0), dtype).constructor) return undefined;
+  return new Uint8Array(rounded.buffer, rounded.byteOffset, rounded.byteLength);
+}
 
 /**
  * Writes a safetensors file, whole or not at all (as `writeFileAtomic`); the data begins at a multiple of eight bytes.
  *
- * Throws {@link WeightsError} `E_WEIGHTS_DUPLICATE` or `E_WEIGHTS_SHAPE` for tensors that cannot be written.
+ * Throws {@link WeightsError} `E_WEIGHTS_DUPLICATE`, `E_WEIGHTS_SHAPE` or `E_WEIGHTS_DTYPE` for tensors that cannot be written.
  */
 export async function writeSafetensors(
   path: string,
   tensors: Iterable<TensorToWrite>,
   metadata: Record<string, string> = {},
 ): Promise<void> {
-  // F32 first: each tensor then begins at a multiple of its item size.
-  const list = [...tensors];
-  const ordered = [...list.filter(({ dtype }) => dtype !== 'F16'), ...list.filter(({ dtype }) => dtype === 'F16')];
+  // Wide values first: each tensor then begins at a multiple of its item size.
+  const ordered = [...tensors].sort((a, b) => ITEM_SIZE[b.dtype ?? 'F32'] - ITEM_SIZE[a.dtype ?? 'F32']);
   const entries: [string, unknown][] = Object.keys(metadata).length > 0 ? [['__metadata__', metadata]] : [];
   const names = new Set(['__metadata__']);
   let at = 0;
@@ -399,7 +274,7 @@ export async function writeSafetensors(
 
   async function* chunks() {
     yield header;
-    for (const { name, shape, data, dtype } of ordered) {
+    for (const { name, shape, data, dtype = 'F32' } of ordered) {
       const values = typeof data === 'function' ? await data() : data;
       const expected = shape.reduce((a, b) => a * b, 1);
       if (values.length !== expected)
@@ -410,7 +285,16 @@ export async function writeSafetensors(
             help: 'give the shape of the data',
           },
         );
-      yield bytesOf(dtype === 'F16' ? float32ToHalf(values) : values);
+      const bytes = bytesOf(values, dtype);
+      if (!bytes)
+        throw new WeightsError(
+          'E_WEIGHTS_DTYPE',
+          `${path}: tensor ${name}: expected values of ${dtype}, found a ${values.constructor.name}`,
+          {
+            help: 'give the values as a file of that dtype holds them, or as Float32Array for F32, F16 and BF16',
+          },
+        );
+      yield bytes;
     }
   }
   await writeFileAtomic(path, chunks());

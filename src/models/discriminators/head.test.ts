@@ -2,14 +2,14 @@ import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { gradients, vectorJacobianProduct } from '../../core/autodiff/index.js';
 import { PhiloxRandom } from '../../core/random.js';
-import type { SafetensorsFile } from '../../core/safetensors.js';
+import type { TensorFile } from '../../core/tensor-file.js';
 import { engines, useEngine } from '../../../test/support/engines.js';
 import { goldenPath, goldenTensor, openGolden } from '../../../test/support/golden.js';
 import { weightsOf } from '../teachers/safetensors-teacher.js';
 import { DiscriminatorHead } from './head.js';
 
 describe.each(engines)('the golden discriminator head on %s', (engine) => {
-  let io: SafetensorsFile;
+  let io: TensorFile;
   let head: DiscriminatorHead;
 
   beforeAll(async () => {

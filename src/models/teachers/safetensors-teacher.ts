@@ -2,7 +2,8 @@
  * Teachers and students stored as safetensors under their published names.
  */
 import { basename } from 'node:path';
-import { readSafetensors, writeSafetensors, type SafetensorsFile } from '../../core/safetensors.js';
+import { readSafetensors, writeSafetensors } from '../../core/safetensors.js';
+import type { TensorFile } from '../../core/tensor-file.js';
 import type { Backbone, BackboneConfig } from '../backbones/backbone.js';
 import { createBackbone, resolveBackboneConfig, type BackboneOptions } from '../backbones/config.js';
 import type { WeightSource } from '../nn/module.js';
@@ -10,7 +11,7 @@ import { inferBackboneConfig } from './infer.js';
 import type { TeacherLoader } from './teacher.js';
 
 /** An opened safetensors file as a source of weights. */
-export function weightsOf(file: SafetensorsFile, name: string): WeightSource {
+export function weightsOf(file: TensorFile, name: string): WeightSource {
   return {
     name,
     has: (tensor) => file.tensors.has(tensor),
