@@ -76,8 +76,12 @@ export function resolveBackboneConfig(options: BackboneOptions): BackboneConfig 
   return parsed.data;
 }
 
-/** The network of a configuration, described but not allocated. `prefix` stands before every published name. */
-export function createBackbone(options: BackboneOptions, prefix = 'model.'): Backbone {
+/**
+ * The network of a configuration, described but not allocated.
+ *
+ * `prefix` stands before every published name; default: that of the architecture's published files, `model.` for EDM's networks.
+ */
+export function createBackbone(options: BackboneOptions, prefix?: string): Backbone {
   const config = resolveBackboneConfig(options);
   return config.model_type === 'SongUNet' ? new SongUNet(config, prefix) : new DhariwalUNet(config, prefix);
 }

@@ -25,7 +25,7 @@ export function weightsOf(file: TensorFile, name: string): WeightSource {
 export interface SafetensorsTeacherOptions {
   /** The architecture; default: from the file's `config` metadata, else inferred from names and shapes. */
   config?: BackboneOptions;
-  /** What stands before every published name in the file. Default `model.`. */
+  /** What stands before every published name in the file. Default: as the architecture's published files, see `createBackbone`. */
   prefix?: string;
 }
 
@@ -36,7 +36,7 @@ export interface SafetensorsTeacherOptions {
  * `E_WEIGHTS_MISMATCH` where tensors are missing or have other shapes.
  */
 export function safetensorsTeacher(path: string, options: SafetensorsTeacherOptions = {}): TeacherLoader {
-  const prefix = options.prefix ?? 'model.';
+  const { prefix } = options;
   const open = async (): Promise<{ source: WeightSource; config: BackboneConfig }> => {
     const file = await readSafetensors(path);
     const source = weightsOf(file, path);
