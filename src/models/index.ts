@@ -12,6 +12,7 @@ export { UNetBlock, type UNetBlockOptions } from './backbones/unet-block.js';
 export { encoderDiscriminator, EncoderDiscriminator, type EncoderDiscriminatorOptions } from './discriminators/encoder-discriminator.js';
 export { FeatureDiscriminator, type FeatureDiscriminatorOptions } from './discriminators/feature-discriminator.js';
 export { DiscriminatorHead, headWidths, type HeadOptions } from './discriminators/head.js';
+export { RandomProjection, type RandomProjectionOptions } from './discriminators/random-projection.js';
 export { ImageClassifier, loadImageClassifier, type ImageClassifierConfig } from './features/image-classifier.js';
 export { groupBounds, type FeatureNetwork, type FeatureStage } from './features/feature-network.js';
 export { TeacherEncoder, type TeacherEncoderOptions } from './features/teacher-encoder.js';
@@ -29,9 +30,9 @@ export {
   type NormOptions,
   type Place,
 } from './nn/layers.js';
-export { constant, kaimingUniform, normal, ones, uniform, xavierUniform, zeros } from './nn/initializers.js';
+export { constant, kaimingUniform, normal, ones, pytorchDefault, uniform, xavierUniform, zeros } from './nn/initializers.js';
 export { Module, type Initializer, type WeightSource } from './nn/module.js';
-export { resample2d, resampleMatrix } from './nn/resample.js';
+export { bilinearMatrix, resample2d, resampleMatrix, resizeBilinear } from './nn/resample.js';
 export { SpectralNormConv2d, type SpectralConvOptions } from './nn/spectral-norm.js';
 export {
   denoise,

@@ -39,3 +39,6 @@ export const xavierUniform = (fanIn: number, fanOut: number, scale = 1): Initial
 
 /** He et al. 2015: U(-b, b), b = scale * sqrt(3 / fanIn). */
 export const kaimingUniform = (fanIn: number, scale = 1): Initializer => uniform(scale * Math.sqrt(3 / fanIn));
+
+/** What PyTorch gives weight and bias of a convolution: U(-b, b), b = 1 / sqrt(fanIn) (He et al. with a = sqrt(5)). */
+export const pytorchDefault = (fanIn: number): Initializer => kaimingUniform(fanIn, Math.sqrt(1 / 3));

@@ -1,5 +1,5 @@
 /**
- * Resampling by a separable FIR filter, as the EDM networks do before their 3x3 convolutions.
+ * Resampling: by a separable FIR filter, as the EDM networks do before their 3x3 convolutions, and by bilinear interpolation.
  *
  * Each axis is a product with a small constant matrix: fast on every engine, with gradients of every order.
  */
@@ -31,10 +31,41 @@ export function resampleMatrix(size: number, taps: readonly number[], direction:
 
 /** Applies `resampleMatrix` to height and width of `x` `[B, H, W, C]`. */
 export function resample2d(x: tf.Tensor4D, taps: readonly number[], direction: 'up' | 'down', pad?: number): tf.Tensor4D {
+  return alongAxes(x, (size) => resampleMatrix(size, taps, direction, pad));
+}
+
+/**
+ * The matrix `[outputs, size]` that interpolates one axis linearly, row by row; each row sums to 1.
+ *
+ * `alignCorners`: the first and last samples of both grids coincide, so output o reads position o*(size-1)/(outputs-1);
+ * otherwise pixel centres are scaled, (o + 1/2)*size/outputs - 1/2, held at the border. As PyTorch's `interpolate`.
+ */
+export function bilinearMatrix(size: number, outputs: number, alignCorners: boolean) {
+  const matrix = new Float32Array(outputs * size);
+  for (let o = 0; o < outputs; o++) {
+    const position = alignCorners ? (outputs > 1 ? (o * (size - 1)) / (outputs - 1) : 0) : Math.max(0, ((o + 0.5) * size) / outputs - 0.5);
+    const low = Math.min(Math.floor(position), size - 1);
+    const high = Math.min(low + 1, size - 1);
+    matrix[o * size + low]! += 1 - (position - low);
+    matrix[o * size + high]! += position - low;
+  }
+  return { matrix, outputs };
+}
+
+/** Bilinear interpolation of `x` `[B, H, W, C]` to `[B, height, width, C]`; see `bilinearMatrix`. */
+export function resizeBilinear(x: tf.Tensor4D, height: number, width: number, options: { alignCorners: boolean }): tf.Tensor4D {
+  return alongAxes(x, (size, axis) => bilinearMatrix(size, axis === 'height' ? height : width, options.alignCorners));
+}
+
+/** Multiplies height and width of `x` by a matrix each. */
+function alongAxes(
+  x: tf.Tensor4D,
+  matrixFor: (size: number, axis: 'height' | 'width') => { matrix: Float32Array; outputs: number },
+): tf.Tensor4D {
   return tf.tidy(() => {
     const [batch, height, width, channels] = x.shape;
-    const rows = resampleMatrix(height, taps, direction, pad);
-    const columns = resampleMatrix(width, taps, direction, pad);
+    const rows = matrixFor(height, 'height');
+    const columns = matrixFor(width, 'width');
     const vertical = tf.tensor3d(rows.matrix, [1, rows.outputs, height]);
     const horizontal = tf.tensor3d(columns.matrix, [1, columns.outputs, width]);
     const half = tf.matMul(vertical, tf.reshape(x, [batch, height, width * channels]));

@@ -5,7 +5,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { stopGradient } from '../../core/autodiff/index.js';
 import type { NamedTensor, Parameter } from '../../core/parameter.js';
-import { type zeros, kaimingUniform, normal } from './initializers.js';
+import { type zeros, normal, pytorchDefault } from './initializers.js';
 import type { Place } from './layers.js';
 import { Module } from './module.js';
 
@@ -31,15 +31,13 @@ export class SpectralNormConv2d extends Module {
     const { name, ...rest } = place;
     const fanIn = inputs * kernel ** 2;
     this.#options = options;
-    // PyTorch's default: kaiming_uniform with a = sqrt(5), so U(+-1/sqrt(fanIn)) for weight and bias.
     this.weight = this.addParameter(
       `${name}.weight_orig`,
       [outputs, inputs, kernel, kernel],
       { kind: 'conv', ...rest },
-      kaimingUniform(fanIn, Math.sqrt(1 / 3)),
+      pytorchDefault(fanIn),
     );
-    if (options.bias)
-      this.bias = this.addParameter(`${name}.bias`, [outputs], { kind: 'conv', ...rest }, kaimingUniform(fanIn, Math.sqrt(1 / 3)));
+    if (options.bias) this.bias = this.addParameter(`${name}.bias`, [outputs], { kind: 'conv', ...rest }, pytorchDefault(fanIn));
     this.#u = this.addBuffer(`${name}.weight_u`, [outputs], unit);
     // Published order of v is (in, k*k); the weight's rows here are (k*k, in).
     this.#v = this.addBuffer(`${name}.weight_v`, [fanIn], unit, {
