@@ -4,7 +4,7 @@ import { filter, tap } from 'rxjs';
 import type { RunEvent, Sink } from '../core/contracts/events.js';
 import { withFileErrors, writeFileAtomic } from '../core/files.js';
 import { coalesce } from './coalesce.js';
-import { formatKimg, formatNumber } from './format.js';
+import { formatKimg, formatNumber } from '../core/format.js';
 import { EVENTS_FILE, readEvents } from './jsonl-log.js';
 import { lineChart, type ChartSeries } from './line-chart.js';
 import { RunHistory } from './run-history.js';

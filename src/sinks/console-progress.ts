@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { RunEvent, Sink, StartedEvent, StepEvent } from '../core/contracts/events.js';
 import { parseOptions } from '../core/options.js';
-import { formatDuration, formatKimg, formatNumber } from './format.js';
+import { formatDuration, formatKimg, formatNumber } from '../core/format.js';
 
 /** What is needed of `process.stdout`. */
 export interface ConsoleStream {

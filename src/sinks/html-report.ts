@@ -7,7 +7,7 @@ import { withFileErrors, writeFileAtomic } from '../core/files.js';
 import { parseOptions } from '../core/options.js';
 import { historyOf, isMilestone, runCharts } from './charts.js';
 import { coalesce } from './coalesce.js';
-import { formatDuration, formatKimg, formatNumber } from './format.js';
+import { formatDuration, formatKimg, formatNumber } from '../core/format.js';
 import { imageGrid } from './image-grid.js';
 import { encodePng } from './png.js';
 import { renderReport, type Report } from './render-report.js';

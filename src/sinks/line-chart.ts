@@ -2,7 +2,7 @@
  * Line charts as SVG text: one self-contained picture that follows the reader's light or dark theme.
  */
 import { escapeHtml } from './escape.js';
-import { formatNumber } from './format.js';
+import { formatNumber } from '../core/format.js';
 import type { Point } from './series.js';
 import { axis } from './ticks.js';
 

@@ -1,5 +1,5 @@
 import type { EndedEvent, RunEvent, StartedEvent, StepEvent } from '../core/contracts/events.js';
-import { formatDuration, formatNumber } from './format.js';
+import { formatDuration, formatNumber } from '../core/format.js';
 import type { LoggedEvent } from './jsonl-log.js';
 import { Series } from './series.js';
 

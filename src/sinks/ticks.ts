@@ -1,4 +1,4 @@
-import { formatNumber } from './format.js';
+import { formatNumber } from '../core/format.js';
 
 /** One axis: a range of values, and where on it the ticks stand. */
 export interface Axis {

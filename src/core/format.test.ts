@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { formatDuration, formatKimg, formatNumber } from './format.js';
+import { formatBytes, formatDuration, formatKimg, formatNumber } from './format.js';
 
 it.each([
   [0, '0'],
@@ -33,3 +33,16 @@ it.each([
   [NaN, '?'],
   [Infinity, '?'],
 ])('formatDuration(%d) is %s', (seconds, text) => expect(formatDuration(seconds)).toBe(text));
+
+it.each([
+  [0, '0 B'],
+  [812, '812 B'],
+  [999.6, '1.00 kB'],
+  [45_123, '45.1 kB'],
+  [999_600, '1.00 MB'],
+  [223_500_000, '224 MB'],
+  [1_183_597_068, '1.18 GB'],
+  [5e15, '5,000 TB'],
+  [-1, '0 B'],
+  [NaN, '?'],
+])('formatBytes(%d) is %s', (bytes, text) => expect(formatBytes(bytes)).toBe(text));

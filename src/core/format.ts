@@ -33,6 +33,16 @@ export function formatDuration(seconds: number): string {
   return `${total}s`;
 }
 
+/** `812 B`, `45.1 kB`, `224 MB`, `1.18 GB`: decimal units, three figures. */
+export function formatBytes(bytes: number): string {
+  if (!Number.isFinite(bytes)) return '?';
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let unit = 0;
+  let value = Math.max(0, bytes);
+  for (; value >= 999.5 && unit < units.length - 1; unit++) value /= 1000;
+  return `${withThousands(unit === 0 ? String(Math.round(value)) : value.toFixed(Math.max(0, 2 - Math.floor(Math.log10(Math.max(1, value))))))} ${units[unit]}`;
+}
+
 function withThousands(digits: string): string {
   const [whole, fraction] = digits.split('.');
   const grouped = whole!.replace(/\B(?=(\d{3})+$)/g, ',');
