@@ -12,6 +12,7 @@ export { Adam, RAdam, lazyRegularization, type AdamOptions } from './optimizer.j
 export { Ema, emaDecay, type EmaOptions } from './ema.js';
 export { writeDirectoryAtomic, writeFileAtomic, type FileContent } from './files.js';
 export { parseSafetensors, readSafetensors, writeSafetensors, type TensorToWrite } from './safetensors.js';
+export { openSafetensors } from './safetensors-index.js';
 export type { TensorData, TensorDtype, TensorEntry, TensorFile } from './tensor-file.js';
 export {
   listCheckpoints,

@@ -11,19 +11,28 @@ import { WeightsError } from './errors.js';
 
 const product = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
 
-/** Copies `data` from one layout to another: output axis `i` is input axis `order[i]`. */
+/** Sixteen floats are one line of a processor's cache: a tile of 16 by 16 reads and writes whole lines. */
+const TILE = 16;
+
+/** Copies `data` from one layout to another: output axis `i` is input axis `order[i]`; at most four axes. */
 function permute(data: Float32Array, shape: readonly number[], order: readonly number[]): Float32Array {
   const strides = shape.map((_, axis) => product(shape.slice(axis + 1)));
-  const [n0 = 1, n1 = 1, n2 = 1, n3 = 1] = order.map((axis) => shape[axis]!);
-  const [s0 = 0, s1 = 0, s2 = 0, s3 = 0] = order.map((axis) => strides[axis]!);
+  // Fewer than four axes: the missing ones come first, of size 1.
+  const [n0 = 1, n1 = 1, n2 = 1, n3 = 1] = [...Array<number>(4 - order.length).fill(1), ...order.map((axis) => shape[axis]!)];
+  const [s0 = 0, s1 = 0, s2 = 0, s3 = 0] = [...Array<number>(4 - order.length).fill(0), ...order.map((axis) => strides[axis]!)];
   const out = new Float32Array(data.length);
-  let at = 0;
-  for (let a = 0; a < n0; a++)
-    for (let b = 0; b < n1; b++)
-      for (let c = 0; c < n2; c++) {
-        const from = a * s0 + b * s1 + c * s2;
-        for (let d = 0; d < n3; d++) out[at++] = data[from + d * s3]!;
-      }
+  for (let c0 = 0; c0 < n2; c0 += TILE)
+    for (let d0 = 0; d0 < n3; d0 += TILE) {
+      const c1 = Math.min(c0 + TILE, n2);
+      const d1 = Math.min(d0 + TILE, n3);
+      for (let a = 0; a < n0; a++)
+        for (let b = 0; b < n1; b++)
+          for (let c = c0; c < c1; c++) {
+            const row = ((a * n1 + b) * n2 + c) * n3;
+            let from = a * s0 + b * s1 + c * s2 + d0 * s3;
+            for (let at = row + d0; at < row + d1; at++, from += s3) out[at] = data[from]!;
+          }
+    }
   return out;
 }
 

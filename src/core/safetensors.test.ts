@@ -125,7 +125,13 @@ describe('damaged headers', () => {
       'a name twice',
       fileOf(`{"a":${JSON.stringify(f32(0, 4))}, "\\u0061" : ${JSON.stringify(f32(4, 8))}}`, data),
       'E_FILE_FORMAT',
-      /tensor a: expected once/,
+      /tensor or key a: expected once/,
+    ],
+    [
+      'a key of a tensor twice',
+      fileOf('{"a":{"dtype":"F32","shape":[2],"shape":[1],"data_offsets":[0,8]}}', data),
+      'E_FILE_FORMAT',
+      /key shape: expected once/,
     ],
   ])('%s', (_, bytes, code, message) => expectRefused(bytes, code, message));
 

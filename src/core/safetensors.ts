@@ -48,24 +48,22 @@ function headerLength(prefix: Uint8Array, fileSize: number, file: string): numbe
   return Number(length);
 }
 
-/** The first key that the top-level object of valid JSON holds twice; `JSON.parse` would keep the last in silence. */
-function duplicateKey(json: string): string | undefined {
-  const seen = new Set<string>();
-  let depth = 0;
+/** The first key that one object of valid JSON holds twice; `JSON.parse` would keep the last in silence. */
+export function duplicateKey(json: string): string | undefined {
+  const open: Set<string>[] = [];
   for (let at = 0; at < json.length; at++) {
     const c = json[at];
-    if (c === '{' || c === '[') depth++;
-    else if (c === '}' || c === ']') depth--;
+    if (c === '{' || c === '[') open.push(new Set());
+    else if (c === '}' || c === ']') open.pop();
     else if (c === '"') {
       const start = at++;
       while (json[at] !== '"') at += json[at] === '\\' ? 2 : 1;
-      if (depth !== 1) continue;
       let next = at + 1;
-      while (/\s/.test(json[next]!)) next++;
+      while (next < json.length && /\s/.test(json[next]!)) next++;
       if (json[next] !== ':') continue;
       const key = JSON.parse(json.slice(start, at + 1)) as string;
-      if (seen.has(key)) return key;
-      seen.add(key);
+      if (open.at(-1)!.has(key)) return key;
+      open.at(-1)!.add(key);
     }
   }
   return undefined;
@@ -104,7 +102,7 @@ function parseHeader(bytes: Uint8Array, fileSize: number, file: string): Header 
   }
   if (!isObject(json)) throw damaged(file, 'expected the header to be an object');
   const twice = duplicateKey(text);
-  if (twice !== undefined) throw damaged(file, `tensor ${twice}: expected once, found twice in the header`);
+  if (twice !== undefined) throw damaged(file, `tensor or key ${twice}: expected once, found twice in the header`);
 
   const { __metadata__: metadata = {}, ...entries } = json;
   if (!isObject(metadata) || !Object.values(metadata).every((value) => typeof value === 'string'))
