@@ -180,6 +180,12 @@ describe('distill', () => {
     for (const part of ['seed', 'schedule.images', 'epochs', 'colour', 'teacher']) expect(error!.message).toContain(part);
   });
 
+  it('distils a teacher with an augmentation mapping, as the published ones have, into a generator without', async () => {
+    const [plain, augmented] = [await finished(tinyRun()), await finished(tinyRun({ teacher: tinyTeacher({ augment_dim: 9 }) }))];
+    expect([...augmented.values.keys()]).toEqual([...plain.values.keys()]);
+    expect(augmented.freeze.total).toBe(plain.freeze.total);
+  });
+
   it('refuses a teacher and data of different sizes, and frees what it loaded', async () => {
     const before = tf.memory().numTensors;
     const run = distill(tinyRun({ data: shapes({ resolution: 16, size: 10 }) }));

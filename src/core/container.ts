@@ -51,6 +51,8 @@ export type Injectable<T> = new (...args: never[]) => T;
 export interface Part<T> {
   /** For config.json. */
   readonly description: { readonly part: string; readonly options: unknown };
+  /** What it cannot be built without and does not have, one line each, said before a run starts. Default: nothing. */
+  readonly missing?: readonly string[];
   /** Registers the parts that this one is made of, each replaceable behind its own token. */
   register?(container: DependencyContainer): void;
   build(container: DependencyContainer): T;
@@ -80,8 +82,12 @@ export function part<T>(
 /** Either a finished object or a part to be built. */
 export type Provided<T> = T | Part<T>;
 
-const isPart = <T>(provided: Provided<T>): provided is Part<T> =>
+/** True for a part that is still to be built. */
+export const isPart = <T>(provided: Provided<T>): provided is Part<T> =>
   typeof provided === 'object' && provided !== null && 'build' in provided && 'description' in provided;
+
+/** What a part lacks; of a finished object nothing. */
+export const missingOf = (provided: Provided<unknown>): readonly string[] => (isPart(provided) && provided.missing) || [];
 
 /** Registers an object or a part behind its token, built once on first use. */
 export function provide<T>(container: DependencyContainer, key: InjectionToken<T>, provided: Provided<T>): void {

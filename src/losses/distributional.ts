@@ -28,6 +28,7 @@ import {
   GENERATE,
   inject,
   injectable,
+  missingOf,
   part,
   PART_OPTIONS,
   provide,
@@ -97,7 +98,8 @@ export function distributional(options: DistributionalOptions): Part<Objective> 
     container.registerInstance(REGULARIZERS, regularizers);
     provide(container, DISCRIMINATOR_OPTIMIZER, optimizer);
   });
-  return { ...base, description: { part: 'distributional', options: description } };
+  const missing = [discriminator, adversarial, optimizer].flatMap(missingOf);
+  return { ...base, missing, description: { part: 'distributional', options: description } };
 }
 
 /** The GAN objective over any discriminator, adversarial loss and regularizers. */

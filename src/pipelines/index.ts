@@ -1,4 +1,5 @@
-export { distill, type Distilled, type DistillOptions } from './distill.js';
+export { distill, type Distilled } from './distill.js';
+export type { DistillOptions } from './distillation.js';
 export { EVALUATOR, type Evaluator } from './evaluator.js';
 export { intervalsSchema, runSchema, scheduleSchema, type RunSettings } from './run-options.js';
 export type { GeneratedImages } from './numbered-images.js';
