@@ -31,6 +31,7 @@ export {
   type Place,
 } from './nn/layers.js';
 export { constant, kaimingUniform, normal, ones, pytorchDefault, uniform, xavierUniform, zeros } from './nn/initializers.js';
+export { weightsOf } from './nn/weights.js';
 export { Module, type Initializer, type WeightSource } from './nn/module.js';
 export { bilinearMatrix, resample2d, resampleMatrix, resizeBilinear } from './nn/resample.js';
 export { SpectralNormConv2d, type SpectralConvOptions } from './nn/spectral-norm.js';
@@ -47,5 +48,6 @@ export {
 } from './preconditioning.js';
 export { edmSigmas, sampleFewSteps, sampleHeun, type EdmSchedule, type FewStepOptions, type SamplerOptions } from './samplers/edm.js';
 export { inferBackboneConfig, type TensorShapes } from './teachers/infer.js';
-export { safetensorsTeacher, saveBackbone, weightsOf, type SafetensorsTeacherOptions } from './teachers/safetensors-teacher.js';
+export { safetensorsTeacher, saveBackbone, type SafetensorsTeacherOptions } from './teachers/safetensors-teacher.js';
+export { fileTeacher, type FileTeacherLoader, type TeacherFile } from './teachers/teacher-file.js';
 export { TEACHER, TEACHER_LOADER, type Teacher, type TeacherLoader } from './teachers/teacher.js';

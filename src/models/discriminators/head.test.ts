@@ -5,7 +5,7 @@ import { PhiloxRandom } from '../../core/random.js';
 import type { TensorFile } from '../../core/tensor-file.js';
 import { engines, useEngine } from '../../../test/support/engines.js';
 import { goldenPath, goldenTensor, openGolden } from '../../../test/support/golden.js';
-import { weightsOf } from '../teachers/safetensors-teacher.js';
+import { weightsOf } from '../nn/weights.js';
 import { DiscriminatorHead } from './head.js';
 
 describe.each(engines)('the golden discriminator head on %s', (engine) => {

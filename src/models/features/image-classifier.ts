@@ -10,7 +10,7 @@ import { toFloat } from '../../data/images.js';
 import { kaimingUniform, zeros } from '../nn/initializers.js';
 import { Conv2d, Linear } from '../nn/layers.js';
 import { Module } from '../nn/module.js';
-import { weightsOf } from '../teachers/safetensors-teacher.js';
+import { weightsOf } from '../nn/weights.js';
 
 /** The architecture of an {@link ImageClassifier}; strict JSON. */
 export interface ImageClassifierConfig {

@@ -22,7 +22,8 @@ export interface TensorShapes {
 export async function inferBackboneConfig(source: TensorShapes, prefix = 'model.'): Promise<BackboneConfig> {
   const names = [...source.names()].filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length));
   const known = new Set(names);
-  const shape = (name: string) => source.shape(prefix + name);
+  const shape = (name: string) =>
+    known.has(name) ? source.shape(prefix + name) : fail(`no tensor ${prefix}${name} among ${names.length} names`);
   const fail = (what: string): never => {
     throw new WeightsError('E_WEIGHTS_UNKNOWN', `${source.name}: ${what}`, {
       help: 'the file must hold a SongUNet (DDPM++, NCSN++) or DhariwalUNet (ADM) under its published names, or give the architecture yourself',

@@ -1,61 +1,63 @@
 /**
  * Teachers and students stored as safetensors under their published names.
  */
-import { basename } from 'node:path';
-import { readSafetensors, writeSafetensors } from '../../core/safetensors.js';
-import type { TensorFile } from '../../core/tensor-file.js';
-import type { Backbone, BackboneConfig } from '../backbones/backbone.js';
-import { createBackbone, resolveBackboneConfig, type BackboneOptions } from '../backbones/config.js';
-import type { WeightSource } from '../nn/module.js';
-import { inferBackboneConfig } from './infer.js';
-import type { TeacherLoader } from './teacher.js';
+import { FileError } from '../../core/errors.js';
+import { openSafetensors } from '../../core/safetensors-index.js';
+import { writeSafetensors } from '../../core/safetensors.js';
+import type { Backbone } from '../backbones/backbone.js';
+import type { BackboneOptions } from '../backbones/config.js';
+import { expectContainer } from './probe.js';
+import { findNetwork } from './published-names.js';
+import { fileTeacher, type FileTeacherLoader } from './teacher-file.js';
 
-/** An opened safetensors file as a source of weights. */
-export function weightsOf(file: TensorFile, name: string): WeightSource {
-  return {
-    name,
-    has: (tensor) => file.tensors.has(tensor),
-    shape: (tensor) => file.tensors.get(tensor)!.shape,
-    read: (tensor) => file.readAsFloat32(tensor),
-    names: () => file.tensors.keys(),
-  };
-}
+export { weightsOf } from '../nn/weights.js';
 
 /** Options of `safetensorsTeacher`. */
 export interface SafetensorsTeacherOptions {
   /** The architecture; default: from the file's `config` metadata, else inferred from names and shapes. */
   config?: BackboneOptions;
-  /** What stands before every published name in the file. Default: as the architecture's published files, see `createBackbone`. */
+  /** What stands before every name of the network in the file; default: found out. */
   prefix?: string;
 }
 
+function storedConfig(metadata: Readonly<Record<string, string>>, path: string): BackboneOptions | undefined {
+  const stored = metadata['config'];
+  if (stored === undefined) return undefined;
+  try {
+    return JSON.parse(stored) as BackboneOptions;
+  } catch (cause) {
+    throw new FileError('E_FILE_FORMAT', `${path}: expected the metadata config to be JSON: ${(cause as Error).message}`, {
+      cause,
+      help: 'give the architecture yourself by the option config, or write the file again',
+    });
+  }
+}
+
 /**
- * Loads a teacher from a safetensors file.
+ * Loads a teacher from safetensors: a file, an index with its shards, or a folder that holds either.
  *
- * Throws `FileError` for a missing or damaged file, `E_WEIGHTS_UNKNOWN` where the architecture cannot be inferred and
- * `E_WEIGHTS_MISMATCH` where tensors are missing or have other shapes.
+ * Throws `FileError` for a missing, damaged or foreign file, `E_WEIGHTS_UNKNOWN` where no known network is found, `E_CONFIG` for a
+ * configuration that is none and `E_WEIGHTS_MISMATCH` where tensors are missing or have other shapes.
  */
-export function safetensorsTeacher(path: string, options: SafetensorsTeacherOptions = {}): TeacherLoader {
-  const { prefix } = options;
-  const open = async (): Promise<{ source: WeightSource; config: BackboneConfig }> => {
-    const file = await readSafetensors(path);
-    const source = weightsOf(file, path);
-    const stored = file.metadata['config'];
-    if (options.config) return { source, config: resolveBackboneConfig(options.config) };
-    if (stored) return { source, config: resolveBackboneConfig(JSON.parse(stored) as BackboneOptions) };
-    return { source, config: await inferBackboneConfig(source, prefix) };
-  };
-  return {
-    name: basename(path),
-    description: { part: 'safetensorsTeacher', options: { path, ...options } },
-    describe: async () => (await open()).config,
-    load: async () => {
-      const { source, config } = await open();
-      const backbone = createBackbone(config, prefix);
-      await backbone.load(source);
-      return { name: basename(path), backbone };
-    },
-  };
+export function safetensorsTeacher(path: string, options: SafetensorsTeacherOptions = {}): FileTeacherLoader {
+  return fileTeacher('safetensorsTeacher', path, { name: path, options: { path, ...options } }, async (found) => {
+    expectContainer(found, ['safetensors', 'safetensors index', 'folder'], 'safetensors (a file, an index or a folder of them)');
+    const file = await openSafetensors(found.path);
+    const config = options.config ?? storedConfig(file.metadata, found.path);
+    const network = await findNetwork(file, found.path, { config, prefix: options.prefix });
+    const source = options.config
+      ? 'given'
+      : config
+        ? 'from the metadata'
+        : 'inferred from names and shapes; dropout leaves no trace there and is 0';
+    return {
+      path: found.path,
+      format: found.container === 'safetensors' ? 'safetensors' : 'safetensors in shards',
+      config: network.config,
+      weights: network.weights,
+      notes: [`architecture ${source}`, ...network.notes],
+    };
+  });
 }
 
 /** Writes a network under its published names and layout, with its configuration in the metadata. */
