@@ -15,6 +15,30 @@ export { parseSafetensors, readSafetensors, writeSafetensors, type TensorToWrite
 export { openSafetensors } from './safetensors-index.js';
 export type { TensorData, TensorDtype, TensorEntry, TensorFile } from './tensor-file.js';
 export {
+  BufferSource,
+  describeValue,
+  FileSource,
+  isList,
+  isTuple,
+  NumpyArray,
+  NumpyDtype,
+  PICKLE_LIMITS,
+  PickleBudget,
+  PickledBytes,
+  PickledDict,
+  PickledGlobal,
+  PickledObject,
+  unpickle,
+  type ByteSource,
+  type ConstructionContext,
+  type DataConstructor,
+  type PickledTuple,
+  type PickleLimits,
+  type Unpickled,
+  type UnpickleOptions,
+} from './pickle/index.js';
+export { moduleState, openTorchFile, PersistentObject, stateDict, TorchTensor, type TorchFile } from './torch-file/index.js';
+export {
   listCheckpoints,
   loadCheckpoint,
   saveCheckpoint,

@@ -1,0 +1,60 @@
+import { FileError } from '../errors.js';
+
+/** What one file may cost us before anything of its tensors is read. A published snapshot of 300 million parameters uses less than a hundredth of each. */
+export interface PickleLimits {
+  /** Instructions, of nested containers too. */
+  instructions: number;
+  /** An estimate of the memory of all objects made. */
+  heldBytes: number;
+  /** Of one text. */
+  textBytes: number;
+  /** Of one integer; Python's own integers have no bound. */
+  integerBytes: number;
+  /** Values that wait on the machine's stack. */
+  stackDepth: number;
+  /** Containers that lie inside the file as bytes (`torch.storage._load_from_bytes`). */
+  nestedContainers: number;
+  /** Values of tensors that repeat their storage (`expand`), all together. */
+  repeatedValues: number;
+}
+
+export const PICKLE_LIMITS: Readonly<PickleLimits> = {
+  instructions: 4_000_000,
+  heldBytes: 2 ** 26,
+  textBytes: 2 ** 23,
+  integerBytes: 512,
+  stackDepth: 1_000_000,
+  nestedContainers: 20_000,
+  repeatedValues: 2 ** 26,
+};
+
+/** Counts down what a file may use; nested containers share the budget of the file they lie in. */
+export class PickleBudget {
+  readonly #left: PickleLimits;
+
+  constructor(
+    private readonly file: string,
+    readonly limits: Readonly<PickleLimits> = PICKLE_LIMITS,
+  ) {
+    this.#left = { ...limits };
+  }
+
+  /** Throws {@link FileError} `E_PICKLE_LIMIT` where nothing is left. */
+  spend(what: keyof PickleLimits, amount: number): void {
+    if (!((this.#left[what] -= amount) >= 0)) throw this.exceeded(what);
+  }
+
+  /** Throws {@link FileError} `E_PICKLE_LIMIT` where one thing alone is too large. */
+  bound(what: keyof PickleLimits, amount: number): void {
+    if (!(amount <= this.limits[what])) throw this.exceeded(what, amount);
+  }
+
+  exceeded(what: keyof PickleLimits, found?: number): FileError {
+    const name = what.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+    return new FileError(
+      'E_PICKLE_LIMIT',
+      `${this.file}: expected at most ${this.limits[what]} ${name}, found ${found === undefined ? 'more' : found}`,
+      { help: 'no weights need this much: the file is damaged or hostile. If you trust it, convert it in Python to safetensors' },
+    );
+  }
+}
