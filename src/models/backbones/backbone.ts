@@ -36,7 +36,7 @@ export interface Backbone extends Module {
   encode(x: tf.Tensor4D, noise: tf.Tensor1D, stages: readonly string[], inputs?: BackboneInputs): tf.Tensor4D[];
 }
 
-interface CommonConfig {
+interface ImageConfig {
   /** Height and width in pixels. */
   img_resolution: number;
   img_channels: number;
@@ -44,11 +44,14 @@ interface CommonConfig {
   label_dim: number;
   /** Width of the augmentation label; 0: none. */
   augment_dim: number;
+  dropout: number;
+}
+
+interface CommonConfig extends ImageConfig {
   model_channels: number;
   channel_mult: readonly number[];
   num_blocks: number;
   attn_resolutions: readonly number[];
-  dropout: number;
 }
 
 /** DDPM++ and NCSN++. */
@@ -68,5 +71,40 @@ export interface DhariwalUNetConfig extends CommonConfig {
   channel_mult_emb: number;
 }
 
+/** The discrete steps that a DDPM network was trained with, under diffusers' names. */
+export interface DdpmScheduler {
+  num_train_timesteps: number;
+  /** `linear` and `scaled_linear` from `beta_start` to `beta_end`; `squaredcos_cap_v2` is the cosine schedule, without them. */
+  beta_schedule: 'linear' | 'scaled_linear' | 'squaredcos_cap_v2';
+  beta_start: number;
+  beta_end: number;
+  /** What the network gives. */
+  prediction_type: 'epsilon' | 'v_prediction' | 'sample';
+}
+
+/** DDPM, under the names of diffusers' `UNet2DModel`. */
+export interface DdpmUNetConfig extends ImageConfig {
+  model_type: 'DdpmUNet';
+  label_dim: 0;
+  augment_dim: 0;
+  /** Width of each level, fine to coarse. */
+  block_out_channels: readonly number[];
+  layers_per_block: number;
+  down_block_types: readonly ('DownBlock2D' | 'AttnDownBlock2D')[];
+  up_block_types: readonly ('UpBlock2D' | 'AttnUpBlock2D')[];
+  /** Whether the middle block has an attention. */
+  add_attention: boolean;
+  /** Channels of a head; null: one head. */
+  attention_head_dim: number | null;
+  /** 0: zeros after the last row and column; 1: on every side. */
+  downsample_padding: 0 | 1;
+  mid_block_scale_factor: number;
+  norm_num_groups: number;
+  norm_eps: number;
+  flip_sin_to_cos: boolean;
+  freq_shift: number;
+  scheduler: DdpmScheduler;
+}
+
 /** A complete configuration; `model_type` tells which. */
-export type BackboneConfig = SongUNetConfig | DhariwalUNetConfig;
+export type BackboneConfig = SongUNetConfig | DhariwalUNetConfig | DdpmUNetConfig;

@@ -1,13 +1,17 @@
 /**
- * The residual block that SongUNet and DhariwalUNet share (SPEC: Block), with optional resampling and self-attention.
+ * The residual block that the backbones share (SPEC: Block), with optional resampling and self-attention.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { residualAdd } from '../../core/autodiff/index.js';
 import type { ParameterRole } from '../../core/contracts/parameter.js';
 import type { RandomStream } from '../../core/contracts/random.js';
 import type { TensorLayout } from '../../core/parameter.js';
+import { selfAttention } from '../nn/attention.js';
 import { Conv2d, GroupNorm, Linear, type LayerInitialization } from '../nn/layers.js';
 import { Module } from '../nn/module.js';
+
+/** Parts of a block outside its attention, under the names of EDM's networks. */
+export type BlockPart = 'norm0' | 'conv0' | 'affine' | 'norm1' | 'conv1' | 'skip';
 
 /** Options of {@link UNetBlock}. */
 export interface UNetBlockOptions {
@@ -22,6 +26,10 @@ export interface UNetBlockOptions {
   /** Heads of self-attention; 0: none. */
   heads: number;
   epsilon: number;
+  /** Groups of the norms; default min(32, C/4). */
+  groups?: number | undefined;
+  /** Published names of the parts; default EDM's. */
+  names?: Readonly<Record<BlockPart, string>> | undefined;
   /** Factor after the skip and after the attention. */
   skipScale: number;
   /** True: the embedding gives scale and shift (ADM); false: it is added. */
@@ -59,13 +67,14 @@ export class UNetBlock extends Module {
 
   constructor(options: UNetBlockOptions) {
     super();
-    const { name, level, inputs, outputs, resample, filter, epsilon, initialization } = options;
+    const { name, level, inputs, outputs, resample, filter, epsilon, groups, initialization } = options;
     this.#options = options;
     this.inputs = inputs;
     this.outputs = outputs;
     const block = name.replace(/^model\./, '');
-    const place = (part: string, role: ParameterRole) => ({ name: `${name}.${part}`, role, block, level });
-    const norm = { epsilon, silu: true };
+    const at = (part: string, role: ParameterRole) => ({ name: `${name}.${part}`, role, block, level });
+    const place = (part: BlockPart, role: ParameterRole) => at(options.names?.[part] ?? part, role);
+    const norm = { epsilon, groups, silu: true };
     this.#norm0 = this.addChild(new GroupNorm(place('norm0', 'norm'), inputs, norm));
     this.#conv0 = this.addChild(new Conv2d(place('conv0', 'conv0'), inputs, outputs, initialization, { kernel: 3, resample, filter }));
     const affineOutputs = options.adaptiveScale ? 2 * outputs : outputs;
@@ -77,11 +86,11 @@ export class UNetBlock extends Module {
       this.#skip = this.addChild(new Conv2d(place('skip', 'skip'), inputs, outputs, initialization, { kernel, resample, filter }));
     }
     if (options.heads > 0) {
-      this.#norm2 = this.addChild(new GroupNorm(place('norm2', 'norm'), outputs, { epsilon }));
+      this.#norm2 = this.addChild(new GroupNorm(at('norm2', 'norm'), outputs, { epsilon, groups }));
       this.#qkv = this.addChild(
-        new Conv2d(place('qkv', 'qkv'), outputs, 3 * outputs, options.attentionInitialization, { kernel: 1, layout: qkvLayout }),
+        new Conv2d(at('qkv', 'qkv'), outputs, 3 * outputs, options.attentionInitialization, { kernel: 1, layout: qkvLayout }),
       );
-      this.#proj = this.addChild(new Conv2d(place('proj', 'proj'), outputs, outputs, options.zeroInitialization, { kernel: 1 }));
+      this.#proj = this.addChild(new Conv2d(at('proj', 'proj'), outputs, outputs, options.zeroInitialization, { kernel: 1 }));
     }
   }
 
@@ -123,20 +132,8 @@ export class UNetBlock extends Module {
 
   /** x + proj(softmax(q.k / sqrt(C / heads)) v), scaled. */
   #attend(x: tf.Tensor4D): tf.Tensor4D {
-    const { heads, outputs } = this.#options;
-    const [batch, height, width] = x.shape;
-    const positions = height * width;
-    const width1 = outputs / heads;
-    const qkv = tf.split(this.#qkv!.forward(this.#norm2!.forward(x)), 3, 3);
-    const [q, k, v] = qkv.map((part) =>
-      heads === 1
-        ? tf.reshape<tf.Rank>(part, [batch, positions, outputs])
-        : tf.transpose(tf.reshape<tf.Rank>(part, [batch, positions, heads, width1]), [0, 2, 1, 3]),
-    ) as [tf.Tensor3D, tf.Tensor3D, tf.Tensor3D];
-    const scores = tf.matMul(tf.mul(q, 1 / Math.sqrt(width1)), k, false, true);
-    const mixed = tf.matMul(tf.softmax(scores), v);
-    const merged: tf.Tensor = heads === 1 ? mixed : tf.transpose(mixed, [0, 2, 1, 3]);
-    const projected = this.#proj!.forwardWithoutBias(tf.reshape<tf.Rank.R4>(merged, [batch, height, width, outputs]));
+    const [q, k, v] = tf.split(this.#qkv!.forward(this.#norm2!.forward(x)), 3, 3);
+    const projected = this.#proj!.forwardWithoutBias(selfAttention(q!, k!, v!, this.#options.heads));
     return this.#scaledSum(projected, x, [this.#proj]);
   }
 }

@@ -54,6 +54,13 @@ export class Linear extends Module {
 export interface Conv2dOptions {
   /** 0: no convolution, only the resampling. */
   kernel: 0 | 1 | 3;
+  /** Default 1. */
+  stride?: 1 | 2;
+  /**
+   * Zeros at the border. `same` (default): as many as keep size / stride; where their number is odd, as for a 3x3
+   * convolution of stride 2 over even sizes, the last row and column have the one more. A number: on every side.
+   */
+  pad?: 'same' | number;
   resample?: 'up' | 'down' | undefined;
   /** Filter taps of the resampling. */
   filter?: readonly number[];
@@ -123,18 +130,21 @@ export class Conv2d extends Module {
   }
 
   #convolve(x: tf.Tensor4D): tf.Tensor4D {
-    return this.weight ? tf.conv2d(x, this.weight.value as tf.Tensor4D, 1, 'same') : x;
+    const { stride = 1, pad = 'same' } = this.#options;
+    return this.weight ? tf.conv2d(x, this.weight.value as tf.Tensor4D, stride, pad) : x;
   }
 }
 
 /** Options of {@link GroupNorm}. */
 export interface NormOptions {
   epsilon: number;
+  /** Number of groups; divides the channels. Default min(32, C/4). */
+  groups?: number | undefined;
   /** Apply SiLU after the normalisation, in the same pass. */
   silu?: boolean;
 }
 
-/** Group normalisation with min(32, C/4) groups, optionally with adaptive scale and shift and SiLU. */
+/** Group normalisation, optionally with adaptive scale and shift and SiLU. */
 export class GroupNorm extends Module {
   readonly weight: Parameter;
   readonly bias: Parameter;
@@ -144,7 +154,7 @@ export class GroupNorm extends Module {
   constructor(place: Place, channels: number, options: NormOptions) {
     super();
     const { name, ...rest } = place;
-    this.#groups = Math.max(1, Math.min(32, Math.floor(channels / 4)));
+    this.#groups = options.groups ?? Math.max(1, Math.min(32, Math.floor(channels / 4)));
     this.#options = options;
     this.weight = this.addParameter(`${name}.weight`, [channels], { kind: 'norm', ...rest }, ones);
     this.bias = this.addParameter(`${name}.bias`, [channels], { kind: 'norm', ...rest }, zeros);
