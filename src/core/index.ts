@@ -69,6 +69,7 @@ export {
   type KernelInputs,
   type ValueAndGradients,
 } from './autodiff/index.js';
+export { MemoryMeter, withShapeEngine } from './shape-engine/index.js';
 export * from './container.js';
 export { accumulate } from './accumulate.js';
 export { networkState } from './network-state.js';

@@ -5,8 +5,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { repairTape, type GradientFunction } from './tape.js';
 
-/** The engines that can run a composed kernel. */
-export const ENGINES = ['tensorflow', 'wasm', 'cpu', 'webgpu', 'webgl'] as const;
+/** The engines that can run a composed kernel; `shapes` computes no values (`withShapeEngine`). */
+export const ENGINES = ['tensorflow', 'wasm', 'cpu', 'webgpu', 'webgl', 'shapes'] as const;
 export type EngineName = (typeof ENGINES)[number];
 
 /** Tensors by name: `Name` always there, `Optional` perhaps. */

@@ -1,0 +1,2 @@
+export { MemoryMeter } from './memory-meter.js';
+export { withShapeEngine } from './shape-engine.js';
