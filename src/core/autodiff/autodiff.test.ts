@@ -1,7 +1,7 @@
 /** Every rule and kernel, to second order, on every engine of this machine. */
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { gradients, vectorJacobianProduct } from './index.js';
+import { biasActivation, gelu, gradients, layerNorm, vectorJacobianProduct } from './index.js';
 import { engines, random } from './test-support.js';
 
 type Op = (...xs: any[]) => tf.Tensor;
@@ -27,6 +27,7 @@ const distinct = (x: tf.Tensor) => {
   return tf.tensor(out, x.shape);
 };
 
+const sq = (x: tf.Tensor) => tf.square(x);
 const unary = (name: string, op: Op, rest: Partial<Case> = {}): Case => ({ name, op, shapes: [[3, 5]], ...rest });
 const binary = (name: string, op: Op, rest: Partial<Case> = {}): Case[] =>
   [
@@ -62,6 +63,20 @@ const elementwise: Case[] = [
   unary('softplus of large values', (x) => tf.softplus(tf.mul(x, 20))),
   unary('cast', (x) => tf.mul(tf.cast(tf.floor(tf.mul(x, 1.25)), 'int32'), tf.square(x)), { domain: distinct }),
   unary('gelu', (x) => tf.mul(tf.mul(0.5, x), tf.add(1, tf.erf(tf.mul(x, Math.SQRT1_2))))),
+  unary('gelu, ours', (x) => gelu(tf.mul(x, 3))),
+  ...(['none', 'relu', 'relu6'] as const).map((activation) => ({
+    name: `biasActivation ${activation}`,
+    op: (x: tf.Tensor, bias: tf.Tensor) => sq(biasActivation(tf.mul(x, 4), bias, activation)),
+    shapes: [[2, 3, 19], [19]],
+    h: 1e-4,
+  })),
+  ...[3, 5, 37].map((channels) => ({
+    name: `layerNorm of ${channels}`,
+    op: (x: tf.Tensor) => sq(tf.add(layerNorm(x, 1e-3), 1)),
+    shapes: [[2, 3, channels]],
+    h: 1e-3,
+  })),
+  { name: 'softmax of long rows', op: (x) => tf.softmax(tf.mul(x, 3)), shapes: [[2, 3, 41]] },
   { name: 'prelu', op: (x, a) => tf.prelu(x, a), shapes: [[3, 5], [5]], domain: offZero },
   ...binary('add', tf.add),
   ...binary('sub', tf.sub),
@@ -110,7 +125,6 @@ const reductions: Case[] = [
   { name: 'norm', op: (x) => tf.norm(x, 2, 1), shapes: [[3, 4]], domain: positive },
 ];
 
-const sq = (x: tf.Tensor) => tf.square(x);
 const shapeCases: Case[] = [
   { name: 'reshape', op: (x) => sq(tf.reshape(x, [4, 6])), shapes: [[2, 3, 4]] },
   { name: 'expandDims, squeeze', op: (x) => sq(tf.squeeze(tf.expandDims(x, 1))), shapes: [[2, 3]] },
@@ -373,6 +387,14 @@ convCases.push(
       [3, 3, 3, 2],
     ],
   },
+  ...([1, 2] as const).map((stride) => ({
+    name: `depthwiseConv2d 5x5/${stride} of 35 channels`,
+    op: (x: tf.Tensor, w: tf.Tensor) => tf.depthwiseConv2d(x as tf.Tensor4D, w as tf.Tensor4D, stride, 'same'),
+    shapes: [
+      [2, 7, 6, 35],
+      [5, 5, 35, 1],
+    ],
+  })),
   {
     name: 'conv2dTranspose',
     op: (x, w) => tf.conv2dTranspose(x, w, [2, 8, 8, 3], 2, 'same'),
@@ -425,6 +447,12 @@ for (const [k, stride] of [
       shapes: [[2, 7, 6, 2]],
     });
   }
+poolCases.push({
+  name: 'maxPool 2/2 of 11 channels',
+  op: (x) => tf.maxPool(sq(tf.add(x, 3)) as tf.Tensor4D, 2, 2, 'valid'),
+  shapes: [[2, 5, 6, 11]],
+  domain: distinct,
+});
 for (const [align, half] of [
   [false, false],
   [true, false],

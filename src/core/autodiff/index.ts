@@ -1,10 +1,13 @@
 export { installAutodiff } from './install.js';
 export { gradients, valueAndGradients, vectorJacobianProduct } from './gradients.js';
 export type { GradientOptions, ValueAndGradients } from './gradients.js';
+export { biasActivation, type Activation } from './bias-activation.js';
 export { defineKernel, ENGINES } from './define-kernel.js';
 export type { EngineName, Forward, ForwardContext, GradientContext, KernelDefinition, KernelInputs } from './define-kernel.js';
+export { gelu } from './gelu.js';
 export { groupNorm } from './group-norm.js';
 export type { GroupNormOptions } from './group-norm.js';
+export { layerNorm } from './layer-norm.js';
 export { leakyRelu } from './leaky-relu.js';
 export { residualAdd } from './residual-add.js';
 export { silu } from './silu.js';

@@ -18,7 +18,18 @@ import { NOT_BUILT } from './fused.js';
 /** Contracted multiply-adds are wanted; NaN and infinity keep their meaning, so no -ffast-math. */
 const FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math'];
 
-const SOURCES = ['fused-ops.h', 'fused-ops.cc', 'group-norm.cc', 'residual.cc', 'adam.cc'];
+const SOURCES = [
+  'fused-ops.h',
+  'fused-ops.cc',
+  'group-norm.cc',
+  'residual.cc',
+  'adam.cc',
+  'bias-activation.cc',
+  'depthwise.cc',
+  'max-pool.cc',
+  'gelu.cc',
+  'layer-norm.cc',
+];
 
 const LIBRARY = 'libtensorflow_framework.so.2';
 

@@ -205,7 +205,8 @@ napi_value start(napi_env env, napi_callback_info info) {
   static std::once_flag once;
   static std::string problem;
   std::call_once(once, [] {
-    for (auto* add : {onestep::registerGroupNorm, onestep::registerResidual, onestep::registerAdam}) {
+    for (auto* add : {onestep::registerGroupNorm, onestep::registerResidual, onestep::registerAdam, onestep::registerBiasActivation,
+                      onestep::registerDepthwise, onestep::registerMaxPool, onestep::registerGelu, onestep::registerLayerNorm}) {
       problem = add();
       if (!problem.empty()) return;
     }

@@ -153,5 +153,10 @@ std::string registerOperation(const char* name, const std::vector<const char*>& 
 std::string registerGroupNorm();
 std::string registerResidual();
 std::string registerAdam();
+std::string registerBiasActivation();
+std::string registerDepthwise();
+std::string registerMaxPool();
+std::string registerGelu();
+std::string registerLayerNorm();
 
 }  // namespace onestep

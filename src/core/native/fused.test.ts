@@ -2,7 +2,16 @@
 import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { gradients, groupNorm, type GroupNormOptions, residualAdd, vectorJacobianProduct } from '../autodiff/index.js';
+import {
+  biasActivation,
+  gelu,
+  gradients,
+  groupNorm,
+  type GroupNormOptions,
+  layerNorm,
+  residualAdd,
+  vectorJacobianProduct,
+} from '../autodiff/index.js';
 import { dot, random, values } from '../autodiff/test-support.js';
 import { findBindingPackage } from '../backend/binding-package.js';
 import { adamUpdate } from '../optimizer.js';
@@ -72,6 +81,84 @@ describe.skipIf(reason !== undefined)('fused operations', () => {
   beforeAll(async () => {
     await tf.setBackend('tensorflow');
     expect(canFuse([])).toBe(true);
+  });
+
+  describe('operations of feature networks', () => {
+    const depthwise = (kernel: number, stride: number, pad: 'same' | 'valid' | number, shape: [number, number, number, number]) => ({
+      name: `depthwise ${kernel}x${kernel}/${stride} ${pad} of [${shape.join(', ')}]`,
+      op: (x: tf.Tensor, w: tf.Tensor) => tf.depthwiseConv2d(x as tf.Tensor4D, w as tf.Tensor4D, stride, pad),
+      shapes: [shape, [kernel, kernel, shape[3], 1]],
+    });
+    const pool = (shape: number[], size: number) => ({
+      name: `max pooling ${size}/${size} of [${shape.join(', ')}]`,
+      op: (x: tf.Tensor) => tf.maxPool(x as tf.Tensor4D, size, size, 'valid'),
+      shapes: [shape],
+    });
+    interface Operation {
+      name: string;
+      op: (...xs: tf.Tensor[]) => tf.Tensor;
+      shapes: number[][];
+    }
+
+    it.each<Operation>([
+      ...(['relu', 'relu6'] as const).map((activation) => ({
+        name: `bias and ${activation}`,
+        op: (x: tf.Tensor, bias: tf.Tensor) => biasActivation(tf.mul(x, 9), bias, activation),
+        shapes: [[3, 17, 13, 45], [45]],
+      })),
+      depthwise(3, 1, 'same', [2, 9, 8, 35]),
+      depthwise(3, 2, 'same', [2, 9, 8, 16]),
+      depthwise(5, 2, 'same', [3, 14, 14, 24]),
+      depthwise(5, 1, 2, [1, 7, 7, 17]),
+      depthwise(4, 2, 'valid', [2, 11, 9, 8]),
+      depthwise(3, 3, 1, [2, 10, 8, 3]),
+      pool([2, 8, 6, 19], 2),
+      pool([2, 9, 7, 8], 2),
+      pool([1, 10, 11, 9], 3),
+      { name: 'GELU', op: (x: tf.Tensor) => gelu(tf.mul(x, 8)), shapes: [[5, 7, 531]] },
+      { name: 'layer norm', op: (x: tf.Tensor) => layerNorm(tf.add(x, 2), 1e-6), shapes: [[5, 7, 531]] },
+      { name: 'layer norm of few channels', op: (x: tf.Tensor) => layerNorm(x, 1e-6), shapes: [[40, 5]] },
+      { name: 'softmax', op: (x: tf.Tensor) => tf.softmax(tf.mul(x, 5)), shapes: [[3, 19, 43]] },
+    ])('$name is what the composed one is, to second order', ({ op, shapes }) => {
+      tf.tidy(() => {
+        const xs = shapes.map((shape, i) => random(shape, i + 1));
+        const cotangent = random(op(...xs).shape, 9);
+        const first = () => vectorJacobianProduct(() => op(...xs), xs, cotangent);
+        const second = () =>
+          gradients(
+            () => {
+              const slopes = vectorJacobianProduct(() => op(...xs), xs, cotangent);
+              return tf.addN([cotangent, ...slopes].map((slope, i) => tf.sum(tf.mul(slope, random(slope.shape, 20 + i)))));
+            },
+            [cotangent, ...xs],
+            { allowUnused: true },
+          );
+        expect(
+          distance(
+            op(...xs),
+            withoutFused(() => op(...xs)),
+          ),
+        ).toBeLessThan(3e-6);
+        for (const order of [first, second]) {
+          const expected = withoutFused(order);
+          order().forEach((gradient, i) => expect(distance(gradient, expected[i]!)).toBeLessThan(1e-5));
+        }
+      });
+    });
+
+    it('gives the gradient of a tie to the first place of a window', () => {
+      tf.tidy(() => {
+        const x = tf.ones<tf.Rank.R4>([1, 2, 2, 8]);
+        const [dx] = vectorJacobianProduct(() => tf.maxPool(x, 2, 2, 'valid'), [x]);
+        expect([...dx!.dataSync()]).toEqual([...Array<number>(8).fill(1), ...Array<number>(24).fill(0)]);
+      });
+    });
+
+    it('lets NaN through', () => {
+      const y = biasActivation(tf.tensor2d([[NaN, 1]]), tf.tensor1d([0, 0]), 'relu');
+      expect([...y.dataSync()]).toEqual([NaN, 1]);
+      expect([...gelu(tf.tensor1d([NaN, 0])).dataSync()]).toEqual([NaN, 0]);
+    });
   });
 
   describe('group norm', () => {

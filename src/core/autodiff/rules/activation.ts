@@ -1,6 +1,8 @@
 /** Activations. */
 import * as tf from '@tensorflow/tfjs-core';
 import { leakyReluGrad } from '../leaky-relu.js';
+import { relu6Grad } from '../relu6-grad.js';
+import { softmaxGrad } from '../softmax-grad.js';
 import { ofInput, ofOutput } from './arithmetic.js';
 import { mask, rule, unbroadcast, type Rule } from './rule.js';
 
@@ -12,7 +14,7 @@ export const activation: Rule[] = [
   // Their outputs tell the side of 0 as well as their inputs do, and are kept anyway by what comes next.
   ofOutput('Relu', (dy, y) => leakyReluGrad({ dy, x: y }, { alpha: 0 })),
   rule('LeakyRelu', (dy, [y], { alpha }) => ({ x: () => leakyReluGrad({ dy, x: y! }, { alpha }) }), { outputsToSave: [true] }),
-  ofOutput('Relu6', (dy, y) => tf.mul(dy, tf.mul(tf.step(y), tf.step(tf.sub(6, y))))),
+  ofOutput('Relu6', (dy, y) => relu6Grad({ dy, x: y }, {})),
   rule(
     'Prelu',
     (dy, [x, alpha]) => {
@@ -37,6 +39,7 @@ export const activation: Rule[] = [
     'Softmax',
     (dy, [y], { dim }) => ({
       logits: () => {
+        if ((dim as number) === y!.rank - 1 || dim === -1) return softmaxGrad({ dy, y: y! }, {});
         const product = tf.mul(dy, y!);
         return tf.sub(product, tf.mul(tf.sum(product, dim, true), y!));
       },

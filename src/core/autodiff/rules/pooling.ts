@@ -1,6 +1,8 @@
 /** Pooling. */
 import * as tf from '@tensorflow/tfjs-core';
 import { defineKernel, type ForwardContext, type KernelInputs } from '../define-kernel.js';
+import { fusedMaxPoolPick } from '../../native/windows.js';
+import { touchingWindows } from '../kernels/padding.js';
 import { executeTensorflow } from '../native.js';
 import { zeroLike } from '../tape.js';
 import { rule, mask, type Rule } from './rule.js';
@@ -79,6 +81,9 @@ const pickMax: (inputs: PickContext['inputs'], attrs: Attrs) => tf.Tensor = defi
         inputs: { x, input, output },
         attrs: { filterSize, strides, pad, dimRoundingMode },
       } = context;
+      const windows = touchingWindows(input.shape, context.attrs);
+      const quick = windows && fusedMaxPoolPick(x, input, output, windows);
+      if (quick) return quick;
       if (typeof pad !== 'string') return composedPick(context);
       const info = tf.backend_util.computePool2DInfo(
         input.shape as [number, number, number, number],

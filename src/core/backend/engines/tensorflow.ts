@@ -55,6 +55,9 @@ async function load(wanted: number | undefined): Promise<OpenedEngine> {
 
   const threads = setThreads(wanted);
   process.env['TF_CPP_MIN_LOG_LEVEL'] ??= '2';
+  // TensorFlow then keeps memory for its next tensor. Otherwise each large one is mapped anew, and touching its pages for
+  // the first time takes longer than most operations on them.
+  process.env['TF_CPU_ALLOCATOR_USE_BFC'] ??= 'true';
   const require = createRequire(join(binding.directory, 'package.json'));
   // The binding calls it; Node 22 warns of it and Node 23 has removed it.
   const util = require('node:util') as { isNullOrUndefined?: (value: unknown) => boolean };

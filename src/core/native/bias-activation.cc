@@ -1,0 +1,51 @@
+// y = min(max(x + bias, 0), bound) over [..., C]: ReLU where the bound is infinite, ReLU6 where it is 6.
+#include "fused-ops.h"
+
+namespace onestep {
+namespace {
+
+// Rows, that is pixels, which one task works on.
+constexpr int64_t kRows = 512;
+
+void* create(TF_OpKernelConstruction* raw) { return new float(Construction{raw}.number("bound")); }
+void destroy(void* bound) { delete static_cast<float*>(bound); }
+
+void compute(void* raw, TF_OpKernelContext* context) {
+  const float bound = *static_cast<float*>(raw);
+  Call call(context);
+  const Tensor x = call.input(0), bias = call.input(1);
+  if (!call.ok()) return;
+  const auto shape = x.shape();
+  const int64_t C = bias.size();
+  call.expect(!shape.empty() && shape.back() == C,
+              "OnestepBiasActivation: expected a bias of " + describe(shape) + "'s last dimension, got " + describe(bias.shape()));
+  const Tensor y = call.output(0, shape);
+  if (!call.ok() || x.size() == 0) return;
+  const int64_t rows = x.size() / C;
+  const float *from = x.data(), *biases = bias.data();
+  float* const to = y.data();
+  parallelFor((rows + kRows - 1) / kRows, x.size(), [&](int64_t task) {
+    const int64_t end = (task + 1) * kRows < rows ? (task + 1) * kRows : rows;
+    forBlocks(task * kRows, end, [&](int64_t first, int64_t last) {
+      forChannels(C, [&](int64_t c, auto tag) {
+        using V = decltype(tag);
+        const V b = load<V>(biases + c), zero = V{}, high = V{} + bound;
+        for (int64_t i = first * C + c; i < last * C; i += C) {
+          V z = load<V>(from + i) + b;
+          // NaN stays NaN: a comparison with it is false.
+          z = z < zero ? zero : z;
+          store<V>(to + i, z > high ? high : z);
+        }
+      });
+    });
+  });
+}
+
+}  // namespace
+
+std::string registerBiasActivation() {
+  return registerOperation("OnestepBiasActivation", {"bound: float"}, {"x: float", "bias: float"}, {"y: float"}, create, compute,
+                           destroy);
+}
+
+}  // namespace onestep
