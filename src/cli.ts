@@ -9,6 +9,7 @@ import { OnestepError } from './core/errors.js';
 
 const COMMANDS: Record<string, () => Promise<Command>> = {
   doctor: async () => (await import('./cli/doctor.js')).doctorCommand,
+  parity: async () => (await import('./cli/parity.js')).parityCommand,
   setup: async () => (await import('./cli/setup.js')).setupCommand,
 };
 

@@ -112,7 +112,13 @@ export class NamedTensor {
 
   /** The values in the published layout. */
   read(): Float32Array {
-    const data = this.value.dataSync() as Float32Array;
+    return this.published(this.value);
+  }
+
+  /** A copy of `value`, which has this tensor's engine layout (its gradient, an average of it), in the published layout. */
+  published(value: tf.Tensor): Float32Array {
+    tf.util.assertShapesMatch(value.shape, this.engineShape, `${this.name}: `);
+    const data = value.dataSync() as Float32Array;
     if (!this.#layout) return Float32Array.from(data);
     const { view, order } = this.#layout;
     const inverse = order.map((_, axis) => order.indexOf(axis));

@@ -8,3 +8,4 @@ export { teacherImages, type TeacherImagesOptions } from './teacher-images.js';
 export { trainTeacher, type TrainedTeacher, type TrainTeacherOptions } from './train-teacher.js';
 export { stopOnSignals } from './signals.js';
 export { dataStatistics, featureStatistics, frechetEvaluator, type FrechetOptions } from './frechet-evaluator.js';
+export { formatParity, parity, type ParityOptions, type ParityRow } from './parity/index.js';
