@@ -1,4 +1,13 @@
-export type { Backbone, BackboneConfig, BackboneInputs, DhariwalUNetConfig, EncoderStage, SongUNetConfig } from './backbones/backbone.js';
+export type {
+  Backbone,
+  BackboneConfig,
+  BackboneInputs,
+  DdpmScheduler,
+  DdpmUNetConfig,
+  DhariwalUNetConfig,
+  EncoderStage,
+  SongUNetConfig,
+} from './backbones/backbone.js';
 export {
   backboneConfigSchema,
   createBackbone,
@@ -6,9 +15,11 @@ export {
   resolveBackboneConfig,
   type BackboneOptions,
 } from './backbones/config.js';
+export { DdpmSchedule, type DdpmCoefficients, type DdpmLevel } from './backbones/ddpm-schedule.js';
+export { DdpmUNet } from './backbones/ddpm-unet.js';
 export { DhariwalUNet } from './backbones/dhariwal-unet.js';
 export { SongUNet } from './backbones/song-unet.js';
-export { UNetBlock, type UNetBlockOptions } from './backbones/unet-block.js';
+export { UNetBlock, type BlockPart, type UNetBlockOptions } from './backbones/unet-block.js';
 export { encoderDiscriminator, EncoderDiscriminator, type EncoderDiscriminatorOptions } from './discriminators/encoder-discriminator.js';
 export { FeatureDiscriminator, type FeatureDiscriminatorOptions } from './discriminators/feature-discriminator.js';
 export { DiscriminatorHead, headWidths, type HeadOptions } from './discriminators/head.js';
@@ -47,6 +58,8 @@ export {
   type Sigmas,
 } from './preconditioning.js';
 export { edmSigmas, sampleFewSteps, sampleHeun, type EdmSchedule, type FewStepOptions, type SamplerOptions } from './samplers/edm.js';
+export type { DiffusersTeacherOptions } from './teachers/diffusers-config.js';
+export { diffusersTeacher } from './teachers/diffusers-teacher.js';
 export { inferBackboneConfig, type TensorShapes } from './teachers/infer.js';
 export { safetensorsTeacher, saveBackbone, type SafetensorsTeacherOptions } from './teachers/safetensors-teacher.js';
 export { fileTeacher, type FileTeacherLoader, type TeacherFile } from './teachers/teacher-file.js';
