@@ -62,5 +62,8 @@ export type { DiffusersTeacherOptions } from './teachers/diffusers-config.js';
 export { diffusersTeacher } from './teachers/diffusers-teacher.js';
 export { inferBackboneConfig, type TensorShapes } from './teachers/infer.js';
 export { safetensorsTeacher, saveBackbone, type SafetensorsTeacherOptions } from './teachers/safetensors-teacher.js';
+export { teacher, type TeacherOptions } from './teachers/any-teacher.js';
+export { edmSnapshot, type EdmSnapshotOptions } from './teachers/edm-snapshot.js';
+export { stateDictTeacher, type StateDictTeacherOptions } from './teachers/state-dict-teacher.js';
 export { fileTeacher, type FileTeacherLoader, type TeacherFile } from './teachers/teacher-file.js';
 export { TEACHER, TEACHER_LOADER, type Teacher, type TeacherLoader } from './teachers/teacher.js';

@@ -21,7 +21,10 @@ const HEAD_BYTES = 512;
 const foreign = (path: string, found: string, help: string) =>
   new FileError('E_FILE_FORMAT', `${path}: expected weights (safetensors, a pickle or PyTorch's container), found ${found}`, { help });
 
-function containerOf(head: Uint8Array, path: string): Container {
+/** The last byte of a pickle. */
+const STOP = 0x2e;
+
+function containerOf(head: Uint8Array, last: number, path: string): Container {
   const text = Buffer.from(head).toString('latin1');
   if (text.startsWith('PK\x03\x04')) return 'zip';
   // A header of at most 100 MB: the upper half of its length is zero, and JSON follows.
@@ -41,6 +44,8 @@ function containerOf(head: Uint8Array, path: string): Container {
     );
   if (/^\s*\{/.test(text) && !head.includes(0)) return 'safetensors index';
   if (head.every((byte) => byte === 0)) throw foreign(path, 'zeros', 'the file was not written to its end; download or copy it again');
+  // Before protocol 2 a pickle has no mark at its beginning.
+  if (last === STOP) return 'pickle';
   const shown = [...head.subarray(0, 8)].map((byte) => byte.toString(16).padStart(2, '0')).join(' ');
   throw foreign(
     path,
@@ -68,7 +73,8 @@ export async function probe(path: string): Promise<Probe> {
     const handle = await open(path, 'r');
     try {
       const { buffer, bytesRead } = await handle.read(new Uint8Array(HEAD_BYTES), 0, HEAD_BYTES, 0);
-      return { path, container: containerOf(buffer.subarray(0, bytesRead), path), names: [] };
+      const end = await handle.read(new Uint8Array(1), 0, 1, found.size - 1);
+      return { path, container: containerOf(buffer.subarray(0, bytesRead), end.buffer[0]!, path), names: [] };
     } finally {
       await handle.close();
     }
