@@ -18,8 +18,10 @@ import { denoise, edmPreconditioning, generateOneStep } from '../src/models/prec
 import { edmSigmas, sampleHeun } from '../src/models/samplers/edm.js';
 import { diffusersTeacher } from '../src/models/teachers/diffusers-teacher.js';
 import { safetensorsTeacher, saveBackbone } from '../src/models/teachers/safetensors-teacher.js';
+import { Adam, distill, distributional, encoderDiscriminator, loadStudent, r1, type Student } from '../src/index.js';
 import { engines, useEngine } from './support/engines.js';
 import { goldenJson, goldenPath, goldenTensor, openGolden } from './support/golden.js';
+import { tinyRun } from './support/tiny.js';
 
 interface Golden {
   parameters: number;
@@ -280,5 +282,36 @@ describe.each(engines)('DDPM networks on %s', (engine) => {
       );
       tf.dispose([features, images]);
     });
+  });
+
+  it('is distilled: convolutions stay, the rest trains, and the student loads again', async () => {
+    const loader = diffusersTeacher(goldenPath('ddpm-unet'));
+    const run = distill(
+      tinyRun({
+        teacher: loader,
+        freeze: freezeConvolutions(),
+        loss: distributional({
+          discriminator: encoderDiscriminator({ sigmas: [0.5], stages: ['down_blocks.0.resnets.0', 'down_blocks.1.resnets.0'], end: 4 }),
+          regularizers: [r1({ gamma: 0.1, every: 2 })],
+          optimizer: new Adam({ learningRate: 1e-3 }),
+        }),
+        images: 32,
+      }),
+    );
+    const { student } = await run.completed;
+    const { backbone: teacher } = await loader.load();
+    const changed = student.backbone.parameters().filter((parameter, i) => {
+      const before = teacher.parameters()[i]!.read();
+      return parameter.read().some((value, k) => value !== before[k]);
+    });
+    const roles = new Set(changed.map(({ role }) => role));
+    expect([...roles].sort()).toEqual(['affine', 'input', 'mapping', 'norm', 'output', 'qkv', 'skip']);
+    const directory = mkdtempSync(join(tmpdir(), 'onestep-'));
+    await student.save(join(directory, 'student.safetensors'));
+    const again = await loadStudent(join(directory, 'student.safetensors'));
+    const images = (from: Student) => from.generate({ count: 4, seed: 5 }).images;
+    expect(images(again)).toEqual(images(student));
+    rmSync(directory, { recursive: true });
+    for (const owner of [again, student, teacher]) owner.dispose();
   });
 });

@@ -204,6 +204,17 @@ describe('diffusersTeacher', () => {
     sharded.backbone.dispose();
   });
 
+  it('reads PyTorch weights where there is no safetensors file, bit by bit the same', async () => {
+    rmSync(folder, { recursive: true });
+    cpSync(goldenPath('ddpm-unet-v'), folder, { recursive: true });
+    rmSync(at('diffusion_pytorch_model.safetensors'));
+    const [torch, whole] = await Promise.all([diffusersTeacher(folder).open(), diffusersTeacher(goldenPath('ddpm-unet-v')).open()]);
+    expect(torch.path).toBe(at('diffusion_pytorch_model.bin'));
+    expect([...torch.weights.tensors.keys()].sort()).toEqual([...whole.weights.tensors.keys()].sort());
+    for (const name of torch.weights.tensors.keys())
+      expect(await torch.weights.readAsFloat32(name)).toEqual(await whole.weights.readAsFloat32(name));
+  });
+
   it.each([
     ['no folder', () => rmSync(folder, { recursive: true }), 'E_FILE_ABSENT', folderName],
     [

@@ -7,10 +7,12 @@ import { FileError } from '../../core/errors.js';
 import { withFileErrors } from '../../core/files.js';
 import { openSafetensors } from '../../core/safetensors-index.js';
 import type { TensorFile } from '../../core/tensor-file.js';
+import { openTorchFile } from '../../core/torch-file/index.js';
 import { renamed } from '../nn/weights.js';
 import { diffusersConfig, type DiffusersTeacherOptions } from './diffusers-config.js';
 import { expectContainer } from './probe.js';
 import { fileTeacher, type FileTeacherLoader } from './teacher-file.js';
+import { torchTensors } from './torch-tensors.js';
 
 /** Names of the attention's layers in files before diffusers 0.17. */
 const FORMER_NAMES = [
@@ -61,7 +63,7 @@ function withCurrentNames(file: TensorFile): { weights: TensorFile; former: numb
 
 /**
  * Loads a teacher from a diffusers folder: `unet/config.json` or `config.json`, beside it `diffusion_pytorch_model.safetensors` (or its index and
- * shards), and `scheduler/scheduler_config.json` or `scheduler_config.json`. The folder may be the pipeline's or the network's own.
+ * shards, or `.bin`), and `scheduler/scheduler_config.json` or `scheduler_config.json`. The folder may be the pipeline's or the network's own.
  *
  * The network is `DdpmUNet`: EDM's F is computed from the published network exactly, see there. Throws `E_CONFIG` that names every field of
  * the two files that is not supported, `FileError` for missing and damaged files and `E_WEIGHTS_MISMATCH` for weights of another network.
@@ -90,12 +92,13 @@ export function diffusersTeacher(folder: string, options: DiffusersTeacherOption
       scheduler === undefined ? undefined : await readFields(scheduler),
       options,
     );
-    const path = await firstOf(['safetensors', 'safetensors.index.json'].map((ending) => join(at, `${WEIGHTS}.${ending}`)));
+    const path = await firstOf(['safetensors', 'safetensors.index.json', 'bin'].map((ending) => join(at, `${WEIGHTS}.${ending}`)));
     if (path === undefined)
-      throw new FileError('E_FILE_ABSENT', `${at}: expected ${WEIGHTS}.safetensors or its index, found neither`, {
+      throw new FileError('E_FILE_ABSENT', `${at}: expected ${WEIGHTS}.safetensors, its index or ${WEIGHTS}.bin, found none`, {
         help: 'download the whole folder',
       });
-    const { weights, former } = withCurrentNames(await openSafetensors(path));
+    const file = path.endsWith('.bin') ? torchTensors((await openTorchFile(path)).root, path) : await openSafetensors(path);
+    const { weights, former } = withCurrentNames(file);
     const { beta_schedule, num_train_timesteps, prediction_type } = config.scheduler;
     return {
       path,
