@@ -8,9 +8,11 @@ import type { Command } from './cli/command.js';
 import { OnestepError } from './core/errors.js';
 
 const COMMANDS: Record<string, () => Promise<Command>> = {
+  convert: async () => (await import('./cli/convert.js')).convertCommand,
   doctor: async () => (await import('./cli/doctor.js')).doctorCommand,
-  parity: async () => (await import('./cli/parity.js')).parityCommand,
+  preset: async () => (await import('./cli/preset.js')).presetCommand,
   setup: async () => (await import('./cli/setup.js')).setupCommand,
+  parity: async () => (await import('./cli/parity.js')).parityCommand,
 };
 
 /** What the shell expects where a program was called wrongly. */
