@@ -284,6 +284,32 @@ describe.each(engines)('DDPM networks on %s', (engine) => {
     });
   });
 
+  it("makes the image that diffusers' own test of its DDIM pipeline expects", async () => {
+    const { backbone } = await diffusersTeacher(goldenPath('ddpm-unet-published')).load();
+    const network = backbone as DdpmUNet;
+    const latents = await goldenTensor(await openGolden('ddpm-unet-published/io.safetensors'), 'latents');
+    const { sigmas } = network.schedule;
+    // DDIM (Song et al. 2021, eq. 12, eta 0) at the steps 500 and 0; the image is clipped in every step, and at last.
+    const image = tf.tidy(() => {
+      let x = latents;
+      for (const [step, next] of [
+        [500, sigmas[0]!],
+        [0, 0],
+      ] as const) {
+        const noise = network.predict(x as tf.Tensor4D, [step]);
+        const abar = 1 / (1 + sigmas[step]! ** 2);
+        const clipped = tf.clipByValue(tf.div(tf.sub(x, tf.mul(noise, Math.sqrt(1 - abar))), Math.sqrt(abar)), -1, 1);
+        x = tf.div(tf.add(clipped, tf.mul(noise, next)), Math.sqrt(1 + next ** 2));
+      }
+      return tf.clipByValue(tf.add(tf.div(x, 2), 0.5), 0, 1);
+    });
+    // Last three rows and columns of the last channel: tests/pipelines/ddim/test_ddim.py of diffusers, which allows 1e-3.
+    const corner = tf.tidy(() => tf.slice(image, [0, 5, 5, 2], [1, 3, 3, 1]).dataSync());
+    expect(corner).toBeAllclose([0, 0.9979, 0, 0.9999, 0.9986, 0.9991, 7.106e-4, 0, 0], { rtol: 0, atol: 1e-3 });
+    network.dispose();
+    tf.dispose([image, latents]);
+  });
+
   it('is distilled: convolutions stay, the rest trains, and the student loads again', async () => {
     const loader = diffusersTeacher(goldenPath('ddpm-unet'));
     const run = distill(

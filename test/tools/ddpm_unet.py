@@ -278,7 +278,53 @@ def make(folder, variant, seed):
     write_json(folder / "golden.json", golden)
 
 
+# The network of diffusers' own fast test of its DDIM pipeline: what the test gives, and the defaults of the class.
+PUBLISHED = dict(
+    _class_name="UNet2DModel", block_out_channels=[4, 8], down_block_types=["DownBlock2D", "AttnDownBlock2D"], in_channels=3,
+    layers_per_block=1, norm_num_groups=4, out_channels=3, sample_size=8, up_block_types=["AttnUpBlock2D", "UpBlock2D"],
+)  # fmt: skip
+DEFAULTS = dict(
+    add_attention=True, attention_head_dim=8, downsample_padding=1, flip_sin_to_cos=True, freq_shift=0,
+    mid_block_scale_factor=1, norm_eps=1e-5,
+)  # fmt: skip
+
+
+def draw_in_order(net):
+    """PyTorch's starting values, drawn in the order in which diffusers makes the layers: an attention after its block."""
+
+    def draw(part):
+        for layer in part.modules():
+            if isinstance(layer, (nn.Linear, nn.Conv2d)):
+                layer.reset_parameters()
+
+    draw(net.conv_in)
+    draw(net.time_embedding)
+    for level in [*net.down_blocks, net.mid_block, *net.up_blocks]:
+        for index, resnet in enumerate(level.resnets):
+            draw(resnet)
+            if level.attentions and index < len(level.attentions):
+                draw(level.attentions[index])
+        for samplers in (level.downsamplers, level.upsamplers):
+            if samplers:
+                draw(samplers)
+    draw(net.conv_out)
+
+
+def make_published(folder):
+    """Weights and first noise of that test, both from seed 0; the image it expects is public and stands in ddpm-unet.test.ts."""
+    net = DdpmUNet({**DEFAULTS, **PUBLISHED})
+    torch.manual_seed(0)
+    draw_in_order(net)
+    write_json(folder / "config.json", PUBLISHED)
+    write_json(folder / "scheduler_config.json", {"_class_name": "DDIMScheduler"})
+    weights = {name: value.detach().contiguous() for name, value in net.state_dict().items()}
+    save_file(weights, folder / "diffusion_pytorch_model.safetensors", {"format": "pt"})
+    latents = torch.randn((1, 3, 8, 8), generator=torch.Generator().manual_seed(0))
+    save_file({"latents": latents}, folder / "io.safetensors")
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    make_published(Path(sys.argv[1]) / "ddpm-unet-published")
     for seed, (name, variant) in enumerate(VARIANTS.items()):
         make(Path(sys.argv[1]) / name, variant, seed)

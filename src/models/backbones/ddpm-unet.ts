@@ -6,7 +6,8 @@
  * adds it before its second norm; an attention follows each block of an `Attn…` level and stands between the two middle blocks;
  * `attention_head_dim` is the width of a head, null: one head; the downsampler is a 3x3 convolution of stride 2, with zeros after the
  * last row and column (`downsample_padding` 0) or on every side (1); the upsampler repeats pixels, then has a 3x3 convolution; the
- * middle block's sums, but no others, are divided by `mid_block_scale_factor`.
+ * middle block's sums, but no others, are divided by `mid_block_scale_factor`. Tests hold it against google/ddpm-cifar10-32's
+ * parameter count and against the image that diffusers' own test of its DDIM pipeline expects.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { silu } from '../../core/autodiff/index.js';
