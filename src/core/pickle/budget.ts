@@ -14,6 +14,10 @@ export interface PickleLimits {
   stackDepth: number;
   /** Containers that lie inside the file as bytes (`torch.storage._load_from_bytes`). */
   nestedContainers: number;
+  /** Keys of dicts and members of sets that are numbers, or texts of digits: where those fall in a hash table can be chosen, and with it how long it takes. */
+  numberedKeys: number;
+  /** Ranges of the file that tensors are views of. */
+  storages: number;
   /** Values of tensors that repeat their storage (`expand`), all together. */
   repeatedValues: number;
 }
@@ -25,6 +29,8 @@ export const PICKLE_LIMITS: Readonly<PickleLimits> = {
   integerBytes: 512,
   stackDepth: 1_000_000,
   nestedContainers: 20_000,
+  numberedKeys: 20_000,
+  storages: 20_000,
   repeatedValues: 2 ** 26,
 };
 

@@ -100,11 +100,15 @@ export class ByteCursor {
 
   /** Bytes up to the next line feed, which is stepped over; `undefined` where there is none within `limit` bytes. */
   line(limit: number): Uint8Array | undefined {
-    const parts: number[] = [];
-    while (parts.length <= limit) {
-      const byte = this.uint8();
-      if (byte === 10) return Uint8Array.from(parts);
-      parts.push(byte);
+    const parts: Uint8Array[] = [];
+    for (let length = 0; length <= limit;) {
+      const from = this.#take(1);
+      const end = this.#window.indexOf(10, from);
+      const part = this.#window.slice(from, end === -1 ? undefined : end);
+      parts.push(part);
+      length += part.byteLength;
+      this.#at = this.#begin + from + part.byteLength + (end === -1 ? 0 : 1);
+      if (end !== -1) return length <= limit ? Buffer.concat(parts) : undefined;
     }
     return undefined;
   }

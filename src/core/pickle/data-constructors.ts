@@ -45,6 +45,8 @@ function fill(target: Map<unknown, unknown>, source: unknown, context: Construct
 export function hashable(key: unknown, context: ConstructionContext): unknown {
   if (isList(key) || key instanceof Map || key instanceof Set)
     throw context.fail(`expected a key that can be hashed, found ${describeValue(key)}`);
+  if (typeof key === 'number' || typeof key === 'bigint' || (typeof key === 'string' && /^\d{1,20}$/.test(key)))
+    context.budget.spend('numberedKeys', 1);
   return key;
 }
 

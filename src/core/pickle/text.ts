@@ -25,7 +25,7 @@ export const parseInteger = (digits: string): bigint => BigInt(digits.replace(/^
 export function parseFloatOfPython(line: string): number | undefined {
   const special = /^([+-]?)(inf|nan)$/.exec(line);
   if (special) return special[2] === 'nan' ? NaN : special[1] === '-' ? -Infinity : Infinity;
-  return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(line) ? Number(line) : undefined;
+  return /^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i.test(line) ? Number(line) : undefined;
 }
 
 const codePoint = (code: number): string | undefined => (code <= 0x10ffff ? String.fromCodePoint(code) : undefined);
@@ -58,7 +58,7 @@ export function unescapeString(line: string): string | undefined {
   return valid ? out : undefined;
 }
 
-/** A name of a file as it may be printed: short, and without control characters that a terminal would obey. */
+/** A text of a file as it may be printed: short, and without control characters that a terminal would obey. */
 export function printable(name: string): string {
   const short = name.length > 120 ? `${name.slice(0, 120)}…` : name;
   return short.replace(/[^\x20-\x7e…]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);

@@ -43,10 +43,13 @@ export interface Unpickled {
 }
 
 /** Estimated bytes of our objects. */
-const HELD = { dict: 256, container: 96, slot: 16, entry: 48, object: 128 } as const;
+const HELD = { dict: 256, container: 96, slot: 16, entry: 64, object: 128 } as const;
 
-/** Of a line of the text protocols; `module.name` pairs and numbers are shorter. */
+/** Of a line of the text protocols that is a module, a name or a reference. */
 const LINE_BYTES = 4096;
+
+/** Of one that is a number with a fraction; Python writes at most 24 characters. */
+const FLOAT_BYTES = 64;
 
 /** Bytes up to this length are copied, so that reading them later does not open the file again. */
 const COPIED_BYTES = 256;
@@ -106,16 +109,18 @@ class PickleMachine implements ConstructionContext {
   }
 
   refuse(module: string, name: string): FileError {
-    const named = text.printable(`${module}.${name}`);
+    // A pickle of PyTorch's containers refers to storages outside of itself; only Python's own opens a plain one.
+    const load = this.options.persistentLoad
+      ? "torch.load(sys.argv[1], map_location='cpu', weights_only=False)"
+      : "pickle.load(open(sys.argv[1], 'rb'))['ema']";
     return new FileError(
       'E_PICKLE_GLOBAL',
-      `${this.source.name}: at byte ${this.source.locate(this.#instruction)}: expected names of data only, found ${named}, which is not on the list of data constructors; nothing was run`,
+      `${this.source.name}: at byte ${this.source.locate(this.#instruction)}: expected names of data only, found ${text.printable(`${module}.${name}`)}, which is not on the list of data constructors; nothing was run`,
       {
         help:
-          'if you trust the file, convert it in Python, where this name is defined, to a state dict: ' +
-          `python -c "import sys, torch; from safetensors.torch import save_file; m = torch.load(sys.argv[1], map_location='cpu', weights_only=False); ` +
-          `m = m.get('ema', m) if isinstance(m, dict) else m; s = m.state_dict() if hasattr(m, 'state_dict') else m; ` +
-          `save_file({k: v.contiguous().clone() for k, v in s.items()}, sys.argv[2])" IN OUT.safetensors`,
+          'if you trust the file, convert it to safetensors in Python, where that name is defined: python -c "import sys, pickle, torch; ' +
+          `from safetensors.torch import save_file; m = ${load}; s = m.state_dict() if hasattr(m, 'state_dict') else m; ` +
+          'save_file({k: v.clone().contiguous() for k, v in s.items()}, sys.argv[2])" IN OUT.safetensors',
       },
     );
   }
@@ -157,7 +162,9 @@ class PickleMachine implements ConstructionContext {
     this.budget.spend('heldBytes', bytes);
   }
 
+  /** Python counts its entries up from 0. */
   #memoize(index: number): void {
+    this.budget.bound('instructions', index);
     if (!this.#memo.has(index)) this.#hold(HELD.entry);
     this.#memo.set(index, this.#top());
   }
@@ -226,7 +233,7 @@ class PickleMachine implements ConstructionContext {
   }
 
   #floatLine(): number {
-    const line = this.#line();
+    const line = this.#line(FLOAT_BYTES);
     const value = text.parseFloatOfPython(line);
     if (value === undefined) throw this.fail(`expected a number, found ${describeValue(line)}`);
     return value;

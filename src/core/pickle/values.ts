@@ -1,9 +1,10 @@
 /**
  * What a pickle's objects become: data that can be looked at, with no behaviour of the class that was pickled.
  */
-import { type FileError } from '../errors.js';
-import { type ByteSource } from './byte-source.js';
-import { type PickleBudget } from './budget.js';
+import type { FileError } from '../errors.js';
+import type { ByteSource } from './byte-source.js';
+import type { PickleBudget } from './budget.js';
+import { printable } from './text.js';
 
 /** A Python list is an array; a tuple is a frozen array. */
 export type PickledTuple = readonly unknown[];
@@ -95,7 +96,7 @@ export class PickledBytes {
 export function describeValue(value: unknown): string {
   if (value === null) return 'None';
   if (value === undefined) return 'nothing';
-  if (typeof value === 'string') return value.length <= 40 ? JSON.stringify(value) : `a text of ${value.length} characters`;
+  if (typeof value === 'string') return value.length <= 40 ? `"${printable(value)}"` : `a text of ${value.length} characters`;
   if (typeof value === 'bigint') return value < 2n ** 64n && value > -(2n ** 64n) ? `${value}` : 'a large integer';
   if (typeof value !== 'object') return String(value);
   if (value instanceof PickledDict) return `a ${value.className} of ${value.size}`;
@@ -104,6 +105,6 @@ export function describeValue(value: unknown): string {
   if (Array.isArray(value)) return `a ${isTuple(value) ? 'tuple' : 'list'} of ${value.length}`;
   if (value instanceof PickledBytes) return `${value.length} bytes`;
   if (value instanceof PickledGlobal) return value.qualifiedName;
-  if ('className' in value) return `a ${String(value.className)}`;
+  if ('className' in value) return `a ${printable(String(value.className))}`;
   return `a ${value.constructor?.name ?? 'value'}`;
 }

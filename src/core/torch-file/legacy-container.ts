@@ -41,6 +41,7 @@ class LegacyStorages {
     const known = this.#byKey.get(storage.key);
     if (known && (known.dtype !== storage.dtype || known.length !== storage.length))
       throw context.fail(`expected storage ${storage.key} of ${known.length} ${known.dtype}, found ${storage.length} ${storage.dtype}`);
+    if (!known) context.budget.spend('storages', 1);
     const root = known ?? storage;
     this.#byKey.set(root.key, root);
     return view === null ? root : this.#viewOf(root, view, context);

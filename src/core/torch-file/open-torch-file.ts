@@ -49,8 +49,8 @@ export async function readTorchFile(source: ByteSource): Promise<Omit<TorchFile,
   return { container: 'pickle', root: value };
 }
 
-const startOf = (source: ByteSource, count: number, at = 0) =>
-  Buffer.from(new ByteCursor(source, at).bytes(Math.max(0, Math.min(count, source.size - at)))).toString('latin1');
+const startOf = (source: ByteSource, count: number, at = 0): string =>
+  at >= source.size ? '' : Buffer.from(new ByteCursor(source, at).bytes(Math.min(count, source.size - at))).toString('latin1');
 
 /** Formats that one may well have under these names. */
 function refuseOtherFormats(source: ByteSource): void {

@@ -7,6 +7,10 @@ import { TorchTensor } from './torch-tensor.js';
 const MAX_NODES = 1_000_000;
 const MAX_DEPTH = 100;
 
+/** Of one name, and of all together. */
+const MAX_NAME = 4096;
+const MAX_NAMES = 2 ** 25;
+
 interface Node {
   name: string;
   value: unknown;
@@ -49,6 +53,7 @@ export function stateDict(root: unknown): Map<string, TorchTensor> {
     });
   const pending: Node[] = [{ name: '', value: root, depth: 0 }];
   let nodes = 0;
+  let characters = 0;
   while (pending.length > 0) {
     const { name, value, depth } = pending.pop()!;
     if (value instanceof TorchTensor) {
@@ -71,7 +76,10 @@ export function stateDict(root: unknown): Map<string, TorchTensor> {
           });
         continue;
       }
-      below.push({ name: name === '' ? String(key) : `${name}.${key}`, value: child, depth: depth + 1 });
+      const path = name === '' ? String(key) : `${name}.${key}`;
+      if (path.length > MAX_NAME) throw limit(`${MAX_NAME} characters in a name`);
+      if ((characters += path.length) > MAX_NAMES) throw limit(`${MAX_NAMES} characters of names`);
+      below.push({ name: path, value: child, depth: depth + 1 });
     }
     // The last in is the first out: names then come in the order of the file.
     for (const node of below.reverse()) pending.push(node);

@@ -7,6 +7,9 @@ import { TorchStorage } from './torch-storage.js';
 /** As PyTorch's own. */
 const MAX_DIMENSIONS = 64;
 
+/** A product may pass every number on its way to zero. */
+const sizeOf = (shape: readonly number[]): number => (shape.includes(0) ? 0 : shape.reduce((a, b) => a * b, 1));
+
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
 /** A tensor of a PyTorch file: a view of a storage that is read when asked for. */
@@ -26,7 +29,7 @@ export class TorchTensor {
 
   /** Number of values. */
   get size(): number {
-    return this.shape.reduce((a, b) => a * b, 1);
+    return sizeOf(this.shape);
   }
 
   asParameter(): TorchTensor {
@@ -69,9 +72,8 @@ export function torchTensor(
     throw context.fail(`expected the offset of a tensor as a whole number, found ${describeValue(storageOffset)}`);
 
   const sizes = shape as number[];
-  const size = sizes.reduce((a, b) => a * b, 1);
+  const size = sizeOf(sizes);
   const tensor = new TorchTensor(storage, type, sizes, stride as number[], storageOffset);
-  // A product with an empty axis is zero, but the others could still be beyond every number.
   if (size === 0) return tensor;
   const span = sizes.reduce((at, n, axis) => at + (n - 1) * (stride[axis] as number), 1);
   const available = Math.floor(storage.byteLength / ITEM_SIZE[type]);

@@ -46,25 +46,37 @@ class ZipStorages {
       throw context.fail(
         `entry ${printable(name)}: expected ${storage.byteLength} bytes for ${storage.length} ${storage.dtype}, found ${entry.end - entry.begin}`,
       );
+    context.budget.spend('storages', 1);
     storage.locate(this.source, entry.begin);
     this.#byKey.set(storage.key, storage);
     return storage;
   };
 }
 
-/** Reads the object of a zip container. */
-export async function readZipContainer(source: ByteSource, budget: PickleBudget): Promise<unknown> {
-  const entries = await listZip(source);
-  const pickles = [...entries.keys()].filter((name) => /^([^/]+\/)?data\.pkl$/.test(name));
-  if (pickles.length !== 1)
-    throw damaged(source.name, `expected one data.pkl in the archive, found ${pickles.length} among ${entries.size} entries`);
-  const root = pickles[0]!.slice(0, -'data.pkl'.length);
-  if ([...entries.keys()].some((name) => name === `${root}constants.pkl` || name.startsWith(`${root}code/`)))
+/** The folder that the archive keeps everything in, as `archive/`. */
+function rootOf(file: string, names: readonly string[]): string {
+  const [pickle, ...others] = names.filter((name) => /^([^/]+\/)?data\.pkl$/.test(name));
+  if (pickle === undefined || others.length > 0)
+    throw damaged(
+      file,
+      `expected one data.pkl in the archive, found ${pickle === undefined ? 'none' : others.length + 1} among ${names.length} entries`,
+    );
+  const root = pickle.slice(0, -'data.pkl'.length);
+  if (names.some((name) => name === `${root}constants.pkl` || name.startsWith(`${root}code/`)))
     throw unsupported(
-      source.name,
+      file,
       'expected weights, found a TorchScript program',
       "take its weights in Python: torch.save(torch.jit.load('IN').state_dict(), 'OUT.pth')",
     );
+  return root;
+}
+
+/** Reads the object of a zip container. */
+export async function readZipContainer(source: ByteSource, budget: PickleBudget): Promise<unknown> {
+  let root = '';
+  const entries = await listZip(source, (names) => {
+    root = rootOf(source.name, names);
+  });
   const order = entries.get(`${root}byteorder`);
   if (order && textOf(source, order) !== 'little')
     throw unsupported(
@@ -73,7 +85,7 @@ export async function readZipContainer(source: ByteSource, budget: PickleBudget)
       'load it in PyTorch and save it again on a little-endian machine',
     );
 
-  const { begin, end } = entries.get(pickles[0]!)!;
+  const { begin, end } = entries.get(`${root}data.pkl`)!;
   const pickle = new SourceSlice(source, begin, end);
   const storages = new ZipStorages(source, entries, root);
   const read = unpickle(pickle, { budget, constructors: torchConstructors(loadNestedIn(budget)), persistentLoad: storages.load });

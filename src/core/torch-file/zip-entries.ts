@@ -15,7 +15,7 @@ export interface ZipEntry {
 }
 
 /** A network of thousands of tensors has thousands of entries. */
-const MAX_ENTRIES = 50_000;
+const MAX_ENTRIES = 20_000;
 
 const STORED = 0;
 const ENCRYPTED = 1;
@@ -58,9 +58,10 @@ class SourceReader extends yauzl.RandomAccessReader {
   }
 }
 
-/** The entries of an archive by name; directories are left out. Throws {@link FileError} `E_FILE_FORMAT`, `E_FILE_TRUNCATED`, `E_FILE_UNSUPPORTED`. */
-export async function listZip(source: ByteSource): Promise<Map<string, ZipEntry>> {
+/** The entries of an archive by name; directories are left out. `inspect` sees the names before anything else of the entries is looked at. Throws {@link FileError} `E_FILE_FORMAT`, `E_FILE_TRUNCATED`, `E_FILE_UNSUPPORTED`. */
+export async function listZip(source: ByteSource, inspect: (names: readonly string[]) => void): Promise<Map<string, ZipEntry>> {
   const found = await centralDirectory(source);
+  inspect(found.entries.map(({ fileName }) => fileName));
   const entries = new Map<string, ZipEntry>();
   let last = { name: '', end: 0 };
   // In the order of the file each entry must end before the next one's header.
