@@ -39,6 +39,9 @@ export class ConfigError extends OnestepError {
 /** A file that is missing, damaged, of another format, or that cannot be written. Codes: `E_FILE_…`. */
 export class FileError extends OnestepError {}
 
+/** A file that could not be fetched, or a reference that names none. Codes: `E_DOWNLOAD_…`. */
+export class DownloadError extends OnestepError {}
+
 /** Weights that do not fit the network: names the tensor, the expected and the found shape. Codes: `E_WEIGHTS_…`. */
 export class WeightsError extends OnestepError {}
 

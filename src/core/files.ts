@@ -19,6 +19,7 @@ const WRITE_FAILURES: Record<string, [code: string, help: string]> = {
   EPERM: ['E_FILE_NOT_WRITABLE', 'give this user the right to write there, or choose another directory'],
   EROFS: ['E_FILE_NOT_WRITABLE', 'that file system is mounted read-only; choose another directory'],
   ENOTDIR: ['E_FILE_NOT_WRITABLE', 'a part of that path is a file, not a directory; choose another path'],
+  EEXIST: ['E_FILE_NOT_WRITABLE', 'a file of that name is in the way; choose another path'],
   EISDIR: ['E_FILE_NOT_WRITABLE', 'a directory of that name is in the way; choose another path'],
   ENOTEMPTY: ['E_FILE_NOT_WRITABLE', 'a directory of that name is in the way; choose another path'],
   ENOENT: ['E_FILE_NO_DIRECTORY', 'create the directory first, or choose another path'],

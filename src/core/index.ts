@@ -4,7 +4,17 @@
 export type * from './contracts/index.js';
 export type * from './contracts/metric.js';
 export type * from './contracts/optimizer.js';
-export { ArgumentError, ConfigError, EngineError, FileError, OnestepError, RunError, WeightsError, type ErrorDetails } from './errors.js';
+export {
+  ArgumentError,
+  ConfigError,
+  DownloadError,
+  EngineError,
+  FileError,
+  OnestepError,
+  RunError,
+  WeightsError,
+  type ErrorDetails,
+} from './errors.js';
 export { NamedTensor, Parameter, type ParameterOptions, type TensorLayout } from './parameter.js';
 export { describeIssues, parseOptions } from './options.js';
 export { PhiloxRandom, normalAt } from './random.js';
@@ -82,3 +92,14 @@ export {
   type TrainingRun,
   type TrainingSetup,
 } from './training-run.js';
+export {
+  consoleDownload,
+  downloadFile,
+  resolveReference,
+  type DownloadOptions,
+  type DownloadProgress,
+  type DownloadStream,
+  type FileFormat,
+  type PublishedFile,
+  type ResolveReferenceOptions,
+} from './download/index.js';
