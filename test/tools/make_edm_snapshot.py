@@ -181,6 +181,11 @@ def evaluate(network, seed=0, batch=2, gradients=True):
     return {name: tensor.contiguous() for name, tensor in tensors.items()}, norms
 
 
+def write_weights(network, path):
+    """PATH.weights.safetensors."""
+    save_file({name: value.detach().contiguous() for name, value in network.state_dict().items()}, f"{path}.weights.safetensors")
+
+
 def write_io(network, path, seed=0, batch=2, gradients=True):
     """PATH.io.safetensors and PATH.json."""
     tensors, norms = evaluate(network, seed, batch, gradients)

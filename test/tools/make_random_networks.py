@@ -1,4 +1,4 @@
-"""Small random networks of every kind in the format of test/golden: NAME.pkl, NAME.json, NAME.io.safetensors.
+"""Small random networks of every kind in the format of test/golden, each also as an EDM snapshot NAME.pkl.
 
 python test/tools/make_random_networks.py DIRECTORY [--count 6] [--seed 0]
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from edm_networks import EDMPrecond, randomize
-from make_edm_snapshot import write_io, write_snapshot
+from make_edm_snapshot import write_io, write_snapshot, write_weights
 
 
 def random_config(draw, kind):
@@ -30,8 +30,10 @@ def random_config(draw, kind):
     )
     if kind == "DhariwalUNet":
         # The lowest level has heads of 64 channels.
-        config.update(model_channels=64, channel_mult=config["channel_mult"][:2], num_blocks=draw.choice([1, 2]), channel_mult_emb=1)
-        config["attn_resolutions"] = [r for r in config["attn_resolutions"] if r >= resolution >> (len(config["channel_mult"]) - 1)]
+        config.update(model_channels=32, channel_mult=[draw.choice([1, 2]) for _ in range(levels - 1)] + [draw.choice([2, 4])])
+        # Elsewhere attention needs them too.
+        widths = {resolution >> level: 32 * multiplier for level, multiplier in enumerate(config["channel_mult"])}
+        config["attn_resolutions"] = [r for r in config["attn_resolutions"] if widths[r] >= 64]
         return config
     config.update(
         model_channels=draw.choice([8, 12, 16, 20]),
@@ -59,6 +61,7 @@ def main():
         network = randomize(EDMPrecond(**random_config(draw, kind)), seed)
         path = options.directory / f"random-{seed}"
         write_snapshot(network, path.with_suffix(".pkl"), draw.choice([2, 3, 4, 5]), draw.choice(["published", "current"]))
+        write_weights(network, path)
         write_io(network, path, seed)
 
 
