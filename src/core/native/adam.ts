@@ -1,5 +1,6 @@
 /** One update by Adam, by the fused operation of `adam.cc`. */
 import * as tf from '@tensorflow/tfjs-core';
+import { SHAPE_ENGINE } from '../shape-engine/shape-engine.js';
 import { canFuse, runFused } from './fused.js';
 
 export interface FusedAdamTensors {
@@ -21,6 +22,11 @@ export function fusedAdam(
   { weights, gradient, m, v }: FusedAdamTensors,
   { beta1, beta2, rate, epsilon }: FusedAdamCoefficients,
 ): { weights: tf.Tensor1D; m: tf.Tensor1D | undefined; v: tf.Tensor1D } | undefined {
+  if (tf.getBackend() === SHAPE_ENGINE) {
+    // The results alone, as the fused operation makes them.
+    const empty = (x: tf.Tensor1D) => tf.fill<tf.Rank.R1>(x.shape, 0);
+    return { weights: empty(weights), m: m && empty(m), v: empty(v) };
+  }
   if (tf.getBackend() !== 'tensorflow' || !canFuse([weights, gradient, m, v])) return undefined;
   // A tensor and not attributes: TensorFlow keeps a kernel for each set of attributes that it has seen.
   const coefficients = tf.tensor1d([beta1, 1 - beta1, beta2, 1 - beta2, rate, epsilon ?? 0]);

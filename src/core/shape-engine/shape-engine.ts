@@ -8,7 +8,8 @@ import { installAutodiff } from '../autodiff/install.js';
 import { ArgumentError } from '../errors.js';
 import { shapeRules, type Shape, type ShapeInputs } from './shape-kernels.js';
 
-const NAME = 'shapes';
+/** The name that `tf.getBackend()` gives while it is used. */
+export const SHAPE_ENGINE = 'shapes';
 
 /** What stands where values would be. */
 interface NoValues extends Shape {
@@ -53,7 +54,7 @@ function installShapeKernels(): void {
   for (const [kernelName, rule] of Object.entries(shapeRules))
     registerKernelQuietly({
       kernelName,
-      backendName: NAME,
+      backendName: SHAPE_ENGINE,
       kernelFunc: ({ inputs, attrs }) => {
         // Optional inputs may be given as undefined.
         const given = Object.fromEntries(Object.entries(inputs).filter(([, input]) => input != null)) as unknown as ShapeInputs;
@@ -80,12 +81,12 @@ const LACKING = /[Kk]ernel '(\w+)' (?:not registered )?for backend 'shapes'/;
 export function withShapeEngine<T>(f: () => T): T {
   const engine = tf.engine() as unknown as { backendName: string | null; setBackend(name: string): Promise<boolean> };
   const former = engine.backendName;
-  if (former === NAME) return f();
+  if (former === SHAPE_ENGINE) return f();
   installAutodiff();
   installShapeKernels();
-  tf.registerBackend(NAME, () => new ShapeBackend(), 0);
+  tf.registerBackend(SHAPE_ENGINE, () => new ShapeBackend(), 0);
   // Neither engine is opened here, so that both changes take place at once, not when the promise is resolved.
-  void engine.setBackend(NAME);
+  void engine.setBackend(SHAPE_ENGINE);
   try {
     return f();
   } catch (error) {
@@ -96,7 +97,7 @@ export function withShapeEngine<T>(f: () => T): T {
       cause: error,
     });
   } finally {
-    tf.removeBackend(NAME);
+    tf.removeBackend(SHAPE_ENGINE);
     if (former) void engine.setBackend(former);
   }
 }
