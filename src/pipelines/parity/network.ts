@@ -1,6 +1,7 @@
 /**
  * Parity of a diffusion network: architecture, freeze levels, F, D, G and every gradient of D.
  */
+import { resolve } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { gradients } from '../../core/autodiff/index.js';
 import { readSafetensors } from '../../core/safetensors.js';
@@ -9,9 +10,9 @@ import { createBackbone, resolveBackboneConfig, type BackboneOptions } from '../
 import { freezeConvolutions } from '../../models/freeze/policies.js';
 import { denoise, edmPreconditioning, generateOneStep } from '../../models/preconditioning.js';
 import { weightsOf } from '../../models/nn/weights.js';
+import { expectSameArchitecture } from '../../models/teachers/edm-config.js';
 import { findNetwork } from '../../models/teachers/published-names.js';
-import { safetensorsTeacher } from '../../models/teachers/safetensors-teacher.js';
-import { openTorchFile, stateDict } from '../../core/torch-file/index.js';
+import { teacher } from '../../models/teachers/any-teacher.js';
 import type { TensorFile } from '../../core/tensor-file.js';
 import {
   expectShape,
@@ -47,15 +48,16 @@ export async function checkNetwork(report: Report, files: GoldenFiles): Promise<
     if (files.json === undefined) return absent(`${files.name}.json`);
     described = await readDescription(files.json);
     if (described.config === undefined) return absent('config');
-    config = resolveBackboneConfig(described.config as BackboneOptions);
+    config = architectureOf(described.config);
     return verdict(undefined, `${config.model_type}, ${config.img_resolution} px, ${config.img_channels} channels`);
   });
   await check('architecture inferred', async () => {
     if (files.weights === undefined) return absent(`${files.name}.weights.safetensors`);
     const inferred = await inferConfig(files.weights);
-    if (config !== undefined) return verdict(architectureProblem(inferred, config));
-    config = inferred;
-    return verdict(undefined, 'taken from the weights');
+    let note: string | undefined;
+    if (config !== undefined) expectSameArchitecture(config, inferred, files.weights);
+    else [config, note] = [inferred, 'taken from the weights'];
+    return verdict(undefined, note);
   });
   if (config === undefined) return;
 
@@ -95,15 +97,7 @@ async function checkArrays(report: Report, subject: string, path: string | undef
 
 /** The weights of a file of any format, under the names of the network. */
 export async function openWeights(path: string, config?: BackboneConfig): Promise<{ config: BackboneConfig; weights: TensorFile }> {
-  if (isSafetensors(path)) return safetensorsTeacher(path, config && { config }).open();
-  const tensors = stateDict((await openTorchFile(path)).root);
-  const file: TensorFile = {
-    metadata: {},
-    tensors,
-    read: (n) => tensors.get(n)!.read(),
-    readAsFloat32: (n) => tensors.get(n)!.readAsFloat32(),
-  };
-  return findNetwork(file, path, { config });
+  return teacher(resolve(path), config && { config }).open();
 }
 
 const isSafetensors = (path: string) => path.endsWith('.safetensors');
@@ -131,36 +125,21 @@ export async function loadNetwork(files: GoldenFiles, wanted: (config: BackboneC
   }
 }
 
+/** EDM's preconditioning takes more arguments than its network; these change nothing of what is compared here. */
+function architectureOf(config: Record<string, unknown>): BackboneConfig {
+  const { use_fp16: _fp16, sigma_min: _min, sigma_max: _max, label_dropout: _dropout, ...architecture } = config;
+  return resolveBackboneConfig(architecture as BackboneOptions);
+}
+
 /** What `NAME.json` says, else the weights; undefined where neither is there. Throws as their readers do. */
 export async function configOf({ json, weights }: GoldenFiles): Promise<BackboneConfig | undefined> {
   const described = json === undefined ? undefined : (await readDescription(json)).config;
-  if (described) return resolveBackboneConfig(described as BackboneOptions);
+  if (described) return architectureOf(described);
   return weights === undefined ? undefined : inferConfig(weights);
 }
 
 /** Descriptions of the network inside the preconditioning leave its name away. */
 const publishedName = (name: string) => (/^(enc|dec|map_\w+|out_\w+)\./.test(name) ? `model.${name}` : name);
-
-/** Undefined where both configurations describe the same network; dropout leaves no trace in weights. */
-function architectureProblem(inferred: BackboneConfig, config: BackboneConfig): string | undefined {
-  const describe = (each: BackboneConfig) => {
-    const tensors = new Map(
-      createBackbone(each)
-        .tensors()
-        .map(({ name, shape }) => [name, shape.join(', ')]),
-    );
-    const taps: readonly number[] = each.model_type === 'SongUNet' && each.channel_mult.length > 1 ? each.resample_filter : [];
-    const sum = taps.reduce((a, b) => a + b, 0);
-    // Taps count by their share, float16 files round them.
-    return tensors.set('(resampling filter)', taps.map((tap) => (tap / sum).toFixed(3)).join(', '));
-  };
-  if (inferred.model_type !== config.model_type) return `expected ${config.model_type}, inferred ${inferred.model_type}`;
-  const [found, expected] = [describe(inferred), describe(config)];
-  for (const name of new Set([...expected.keys(), ...found.keys()]))
-    if (found.get(name) !== expected.get(name))
-      return `${name}: expected [${expected.get(name) ?? 'no such tensor'}], inferred [${found.get(name) ?? 'no such tensor'}]`;
-  return undefined;
-}
 
 function freezeOutcome(network: Backbone, freeze: NetworkDescription['freeze']): Outcome {
   if (freeze === undefined) return absent('freeze');

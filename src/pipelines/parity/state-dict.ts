@@ -33,6 +33,7 @@ export async function checkStateDict(report: Report, path: string, directory: Go
   if (!contents) return;
 
   let match: GoldenFiles | undefined;
+  let rounded = false;
   const equal = await report.check(subject, 'tensors', async () => {
     let best: Outcome = absent('weights with these names and shapes');
     for (const files of [...directory.networks, ...directory.heads, ...directory.projections]) {
@@ -41,9 +42,11 @@ export async function checkStateDict(report: Report, path: string, directory: Go
       [match, best] = [files, outcome];
       if (outcome.error === 0) break;
     }
-    return best;
+    rounded = best.status === 'ok' && best.error !== 0;
+    return rounded ? { ...best, note: `${best.note}; rounded, so that outputs are not compared` } : best;
   });
-  if (!equal || !contents.config || match?.io === undefined) return;
+  // Weights that were rounded compute something else.
+  if (!equal || rounded || !contents.config || match?.io === undefined) return;
   const network = createBackbone(contents.config);
   try {
     await network.load(weightsOf(contents.weights as TensorFile, path));
