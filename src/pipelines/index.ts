@@ -9,3 +9,7 @@ export { trainTeacher, type TrainedTeacher, type TrainTeacherOptions } from './t
 export { stopOnSignals } from './signals.js';
 export { dataStatistics, featureStatistics, frechetEvaluator, type FrechetOptions } from './frechet-evaluator.js';
 export { formatParity, parity, type ParityOptions, type ParityRow } from './parity/index.js';
+export { planDistillation, type DistillationPlan, type PlannedMemory } from './plan.js';
+export { formatPlan, formatPresets } from './plan-table.js';
+export { describePreset, presets, type Preset, type PresetOptions } from './presets.js';
+export { presetTable, type PresetFeatures, type PresetName, type PresetRow } from './preset-table.js';
