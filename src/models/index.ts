@@ -61,6 +61,14 @@ export { edmSigmas, sampleFewSteps, sampleHeun, type EdmSchedule, type FewStepOp
 export type { DiffusersTeacherOptions } from './teachers/diffusers-config.js';
 export { diffusersTeacher } from './teachers/diffusers-teacher.js';
 export { inferBackboneConfig, type TensorShapes } from './teachers/infer.js';
+export {
+  publishedTeachers,
+  publishedTeacherSize,
+  resolveFile,
+  type PublishedTeacher,
+  type PublishedTeacherName,
+  type ResolveFileOptions,
+} from './teachers/published-teachers.js';
 export { safetensorsTeacher, saveBackbone, type SafetensorsTeacherOptions } from './teachers/safetensors-teacher.js';
 export { teacher, type TeacherOptions } from './teachers/any-teacher.js';
 export { edmSnapshot, type EdmSnapshotOptions } from './teachers/edm-snapshot.js';

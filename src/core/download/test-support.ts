@@ -93,10 +93,11 @@ export interface FileServing {
 /** Answers as a good server does: Range, If-Range, ETag. */
 export function sendFile(request: IncomingMessage, response: ServerResponse, file: Buffer, serving: FileServing = {}): void {
   const { etag = '"one"', cutAfter, headers = {} } = serving;
-  const range = /^bytes=(\d+)-$/.exec(request.headers.range ?? '');
+  const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '');
   const condition = request.headers['if-range'];
   const partial = range !== null && (condition === undefined || condition === etag);
   const start = partial ? Number(range[1]) : 0;
+  const end = partial && range[2] !== '' ? Math.min(file.length, Number(range[2]) + 1) : file.length;
   if (partial && start >= file.length) {
     response.writeHead(416, { 'content-range': `bytes */${file.length}` }).end();
     return;
@@ -104,11 +105,11 @@ export function sendFile(request: IncomingMessage, response: ServerResponse, fil
   response.writeHead(partial ? 206 : 200, {
     etag,
     'accept-ranges': 'bytes',
-    'content-length': file.length - start,
-    ...(partial && { 'content-range': `bytes ${start}-${file.length - 1}/${file.length}` }),
+    'content-length': end - start,
+    ...(partial && { 'content-range': `bytes ${start}-${end - 1}/${file.length}` }),
     ...headers,
   });
-  if (cutAfter === undefined || start + cutAfter >= file.length) response.end(file.subarray(start));
+  if (cutAfter === undefined || start + cutAfter >= end) response.end(file.subarray(start, end));
   else response.write(file.subarray(start, start + cutAfter), () => setTimeout(() => response.destroy(), 5));
 }
 

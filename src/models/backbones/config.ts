@@ -164,11 +164,22 @@ const ncsnpp = {
 } as const;
 const augmented = { augment_dim: 9 } as const;
 
-/** The architectures of the published EDM teachers (arXiv 2206.00364), by the names of their files. */
+/** The architectures of the published EDM teachers (arXiv 2206.00364): data set, network, and classes where there are both. */
 export const publishedBackbones = {
   'cifar10-ncsnpp-uncond': { ...ncsnpp, ...augmented, img_resolution: 32, channel_mult: [2, 2, 2], dropout: 0.13 },
   'cifar10-ncsnpp-cond': { ...ncsnpp, ...augmented, img_resolution: 32, channel_mult: [2, 2, 2], dropout: 0.13, label_dim: 10 },
   'cifar10-ddpmpp-uncond': { model_type: 'SongUNet', ...augmented, img_resolution: 32, channel_mult: [2, 2, 2], dropout: 0.13 },
+  'cifar10-ddpmpp-cond': {
+    model_type: 'SongUNet',
+    ...augmented,
+    img_resolution: 32,
+    channel_mult: [2, 2, 2],
+    dropout: 0.13,
+    label_dim: 10,
+  },
   'ffhq64-ncsnpp': { ...ncsnpp, ...augmented, img_resolution: 64, dropout: 0.05 },
+  'ffhq64-ddpmpp': { model_type: 'SongUNet', ...augmented, img_resolution: 64, dropout: 0.05 },
+  'afhqv2-ncsnpp': { ...ncsnpp, ...augmented, img_resolution: 64, dropout: 0.25 },
+  'afhqv2-ddpmpp': { model_type: 'SongUNet', ...augmented, img_resolution: 64, dropout: 0.25 },
   'imagenet64-adm': { model_type: 'DhariwalUNet', img_resolution: 64, label_dim: 1000, dropout: 0.1 },
 } as const satisfies Record<string, Partial<SongUNetConfig> | Partial<DhariwalUNetConfig>>;
