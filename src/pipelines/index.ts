@@ -1,3 +1,4 @@
+export { convert, type Conversion, type ConvertOptions } from './convert.js';
 export { distill, type Distilled } from './distill.js';
 export type { DistillOptions } from './distillation.js';
 export { EVALUATOR, type Evaluator } from './evaluator.js';

@@ -24,10 +24,20 @@ describe('the command line', () => {
     [['--frobnicate'], "unknown option '--frobnicate'"],
     [['setup', '--frobnicate'], "setup: Unknown option '--frobnicate'"],
     [['doctor', 'now'], "doctor: Unexpected argument 'now'"],
+    [['convert', 'in.pkl'], 'convert: expected OUT'],
+    [['convert', 'in.pkl', 'out', 'more'], "convert: Unexpected argument 'more'"],
+    [['convert', 'in.pkl', 'out', '--dtype', 'F8'], "convert: unknown dtype 'F8'"],
   ])('answers %j with an error and exit code 2', async (args, message) => {
     const { code, stdout, stderr } = await project.onestep(...args);
     expect([code, stdout]).toEqual([2, '']);
     expect(stderr).toMatch(/^onestep: .*\nhelp: .*onestep.*--help\n$/);
     expect(stderr).toContain(message);
+  });
+
+  it('answers an error of ours with exit code 1 and no stack trace', async () => {
+    const { code, stdout, stderr } = await project.onestep('convert', 'absent.pkl', 'out.safetensors');
+    expect([code, stdout]).toEqual([1, '']);
+    expect(stderr).toMatch(/^onestep: .*absent\.pkl.*\nhelp: /);
+    expect(stderr).not.toMatch(/^\s+at /m);
   });
 });

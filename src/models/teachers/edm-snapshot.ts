@@ -47,7 +47,7 @@ function chooseModule({ root, path }: TorchFile, key: string | undefined): [stri
   const entries =
     root instanceof Map ? [...root].slice(0, 6).map(([name, value]) => `${String(name)} (${describeValue(value)})`) : [describeValue(root)];
   throw new WeightsError(
-    'E_WEIGHTS_UNKNOWN',
+    there.length > 0 ? 'E_WEIGHTS_KEY' : 'E_WEIGHTS_UNKNOWN',
     `${path}: expected a network under the key ${key ?? 'ema'}, found ${(there.length > 0 ? there : entries).join(', ') || 'nothing'}`,
     {
       help:
@@ -136,7 +136,7 @@ export async function readEdmSnapshot(file: TorchFile, options: EdmSnapshotOptio
  * tensors; nothing of the pickle is run.
  *
  * Only `EDMPrecond` with sigma_data 0.5 is computed exactly; other classes are refused by name (`E_WEIGHTS_UNSUPPORTED`). Throws as
- * `openTorchFile`; `E_WEIGHTS_UNKNOWN` for a key that is not there (lists what is), `E_WEIGHTS_CONTRADICTION` for tensors of another architecture.
+ * `openTorchFile`; `E_WEIGHTS_KEY` for a key that is not there (lists what is), `E_WEIGHTS_UNKNOWN` for a file that is no snapshot, `E_WEIGHTS_CONTRADICTION` for tensors of another architecture.
  */
 export function edmSnapshot(path: string, options: EdmSnapshotOptions = {}): FileTeacherLoader {
   return fileTeacher('edmSnapshot', path, { name: path, options: { path, ...options } }, async (found) => {

@@ -39,7 +39,8 @@ function anchorOf(config: BackboneConfig): { anchor: string; published: string }
     .parameters()
     .map(({ name }) => name);
   const published = names.every((name) => name.startsWith(PUBLISHED_PREFIX)) ? PUBLISHED_PREFIX : '';
-  return { anchor: names[0]!.slice(published.length), published };
+  const anchor = names.find((name) => FIRST_CONVOLUTION.test(name)) ?? names[0]!;
+  return { anchor: anchor.slice(published.length), published };
 }
 
 const shown = (prefix: string) => (prefix === '' ? 'no prefix' : prefix);
@@ -71,7 +72,8 @@ function groupsOf(names: Iterable<string>): string {
 /**
  * Finds the network in `file`.
  *
- * Throws `E_WEIGHTS_UNKNOWN` where there is none, or several and neither `key` nor `prefix` says which; both list what is there.
+ * Throws `E_WEIGHTS_UNKNOWN` where there is none; `E_WEIGHTS_KEY` where there are several and neither `key` nor `prefix` says which, or where
+ * what they say is not there; lists what is.
  */
 export async function findNetwork(file: TensorFile, path: string, search: NetworkSearch = {}): Promise<FoundNetwork> {
   const given = search.config && resolveBackboneConfig(search.config);
@@ -83,7 +85,7 @@ export async function findNetwork(file: TensorFile, path: string, search: Networ
     .join(' ');
   if (candidates.length === 0)
     throw new WeightsError(
-      'E_WEIGHTS_UNKNOWN',
+      all.length > 0 ? 'E_WEIGHTS_KEY' : 'E_WEIGHTS_UNKNOWN',
       `${path}: expected a known network${wanted && ` ${wanted}`} among ${file.tensors.size} tensors, found ${all.length > 0 ? `it with ${all.map(shown).join(', ')}` : `names that begin with ${groupsOf(file.tensors.keys()) || 'nothing'}`}`,
       {
         help:
@@ -94,7 +96,7 @@ export async function findNetwork(file: TensorFile, path: string, search: Networ
     );
   if (candidates.length > 1)
     throw new WeightsError(
-      'E_WEIGHTS_UNKNOWN',
+      'E_WEIGHTS_KEY',
       `${path}: expected one network, found ${candidates.length}: ${candidates.map(shown).join(', ')}`,
       {
         help: `choose one by key, such as '${candidates.map((prefix) => prefix.split('.')[0]).find(Boolean) ?? 'ema'}', or by prefix`,

@@ -10,8 +10,6 @@ import { expectContainer } from './probe.js';
 import { findNetwork } from './published-names.js';
 import { fileTeacher, type FileTeacherLoader } from './teacher-file.js';
 
-export { weightsOf } from '../nn/weights.js';
-
 /** Options of `safetensorsTeacher`. */
 export interface SafetensorsTeacherOptions {
   /** The architecture; default: from the file's `config` metadata, else inferred from names and shapes. */
@@ -24,7 +22,9 @@ function storedConfig(metadata: Readonly<Record<string, string>>, path: string):
   const stored = metadata['config'];
   if (stored === undefined) return undefined;
   try {
-    return JSON.parse(stored) as BackboneOptions;
+    const config: unknown = JSON.parse(stored);
+    // Other networks than ours keep their configuration under this name too.
+    return typeof config === 'object' && config !== null && 'model_type' in config ? (config as BackboneOptions) : undefined;
   } catch (cause) {
     throw new FileError('E_FILE_FORMAT', `${path}: expected the metadata config to be JSON: ${(cause as Error).message}`, {
       cause,

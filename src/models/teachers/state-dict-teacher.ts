@@ -49,7 +49,7 @@ export async function readStateDict(file: TorchFile, { config, key, prefix }: St
  * Loads a teacher from a PyTorch state dict, nested or not. What stands before the published names (`module.`, `ema.`, nothing) is found out.
  *
  * The network is taken to be preconditioned as EDM does: a state dict does not say. Throws as `openTorchFile`; `E_WEIGHTS_UNKNOWN` where there is
- * no known network or several (lists them), `E_WEIGHTS_MISMATCH` where tensors are missing or have other shapes.
+ * no known network, `E_WEIGHTS_KEY` where there are several (lists them), `E_WEIGHTS_MISMATCH` where tensors are missing or have other shapes.
  */
 export function stateDictTeacher(path: string, options: StateDictTeacherOptions = {}): FileTeacherLoader {
   return fileTeacher('stateDictTeacher', path, { name: path, options: { path, ...options } }, async (found) => {
