@@ -10,7 +10,7 @@ import { parseSafetensors } from '../src/core/safetensors.js';
 import type { DdpmUNetConfig } from '../src/models/backbones/backbone.js';
 import { createBackbone, resolveBackboneConfig, type BackboneOptions } from '../src/models/backbones/config.js';
 import { DdpmSchedule } from '../src/models/backbones/ddpm-schedule.js';
-import type { DdpmUNet } from '../src/models/backbones/ddpm-unet.js';
+import { timestepEmbedding, type DdpmUNet } from '../src/models/backbones/ddpm-unet.js';
 import { TeacherEncoder } from '../src/models/features/teacher-encoder.js';
 import { freezeConvolutions } from '../src/models/freeze/policies.js';
 import { summarizeFreeze } from '../src/models/freeze/summary.js';
@@ -103,6 +103,16 @@ describe('google/ddpm-cifar10-32', () => {
     expect(frozen(2)).toEqual(matching(new RegExp(`to_[qkv]\\.|${convolutions.source}`)));
     expect(frozen(3)).toEqual(matching(new RegExp(`conv_shortcut|to_[qkv]\\.|${convolutions.source}`)));
     expect(summarizeFreeze(network.parameters(), freezeConvolutions()).frozenShare).toBeGreaterThan(0.8);
+  });
+
+  it('its time embedding is that of PyTorch, within the rounding of its phases', () => {
+    const embedding = timestepEmbedding(999, 128, { flip_sin_to_cos: false, freq_shift: 1 });
+    expect(embedding.slice(0, 4)).toBeAllclose([-0.02646075, 0.72671592, -0.92156571, -0.27180085], { rtol: 0, atol: 6e-5 });
+    expect(embedding[64 + 5]).toBeCloseTo(-0.95764011, 4);
+    expect(embedding[63]).toBeCloseTo(Math.sin(0.0999), 12);
+    const flipped = timestepEmbedding(999, 128, { flip_sin_to_cos: true, freq_shift: 1 });
+    expect(flipped).toEqual([...embedding.slice(64), ...embedding.slice(0, 64)]);
+    expect(timestepEmbedding(999, 128, { flip_sin_to_cos: false, freq_shift: 0 })[63]).toBeCloseTo(Math.sin(999 * 10000 ** (-63 / 64)), 12);
   });
 
   it('its schedule covers the sampler, and a step is exact at its own level', () => {

@@ -231,8 +231,7 @@ export class DdpmUNet extends Module implements Backbone {
 /**
  * The sinusoids of one step: `channels` values, sine first unless flipped.
  *
- * Frequencies and phases are rounded to float32 where the published networks round them: at step 999 the phase alone
- * is uncertain by 3e-5, which they were trained with.
+ * In float64: PyTorch's float32 leaves a phase of 999 uncertain by 3e-5, differently on every machine.
  */
 export function timestepEmbedding(
   timestep: number,
@@ -240,10 +239,7 @@ export function timestepEmbedding(
   { flip_sin_to_cos, freq_shift }: Pick<DdpmUNetConfig, 'flip_sin_to_cos' | 'freq_shift'>,
 ): number[] {
   const half = channels / 2;
-  const phases = Array.from({ length: half }, (_, i) => {
-    const exponent = Math.fround(Math.fround(-Math.log(10000) * i) / (half - freq_shift));
-    return Math.fround(Math.fround(timestep) * Math.fround(Math.exp(exponent)));
-  });
+  const phases = Array.from({ length: half }, (_, i) => timestep * 10000 ** (-i / (half - freq_shift)));
   const [sine, cosine] = [phases.map(Math.sin), phases.map(Math.cos)];
   return flip_sin_to_cos ? [...cosine, ...sine] : [...sine, ...cosine];
 }
