@@ -37,11 +37,13 @@ def write_network(draw, path, seed):
     config = random_config(draw, draw.choice(["SongUNet", "SongUNet", "DhariwalUNet"]))
     network = randomize(EDMPrecond(**config), seed)
     half = draw.random() < 0.7
-    if half:  # Rounded first, so that the float16 file is exact.
-        for value in [*network.parameters(), *network.buffers()]:
-            value.data = value.data.half().float()
     dtype = torch.float16 if half else torch.float32
-    save_file({n: v.detach().to(dtype).contiguous() for n, v in network.state_dict().items()}, f"{path}.weights.safetensors")
+    # Rounded first, so that the float16 file is exact. Filters stay as they are: the network computes with their taps.
+    for name, value in [*network.named_parameters(), *network.named_buffers()]:
+        if not name.endswith("resample_filter"):
+            value.data = value.data.to(dtype).float()
+    stored = lambda name, value: value if name.endswith("resample_filter") else value.to(dtype)  # noqa: E731
+    save_file({n: stored(n, v.detach()).contiguous() for n, v in network.state_dict().items()}, f"{path}.weights.safetensors")
     write_io(network, path, seed, batch=draw.choice([1, 2, 3, 5]))
     description = json.loads(Path(f"{path}.json").read_text())
     Path(f"{path}.json").write_text(json.dumps(dict(description, freeze=freeze_lists(network))))
