@@ -4,7 +4,6 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
-import { resolveReference } from '../core/download/index.js';
 import { FileError, RunError, WeightsError } from '../core/errors.js';
 import { parseOptions } from '../core/options.js';
 import { openSafetensors } from '../core/safetensors-index.js';
@@ -16,6 +15,7 @@ import { createBackbone } from '../models/backbones/config.js';
 import { renamed } from '../models/nn/weights.js';
 import { teacher } from '../models/teachers/any-teacher.js';
 import { probe } from '../models/teachers/probe.js';
+import { resolveFile } from '../models/teachers/published-teachers.js';
 import { torchTensors } from '../models/teachers/torch-tensors.js';
 
 /** What floats can be written as. */
@@ -97,7 +97,7 @@ async function plainTensors(path: string, key: string | undefined): Promise<Cont
 }
 
 async function openContent(reference: string, key: string | undefined): Promise<Content> {
-  const path = await resolveReference(reference);
+  const path = await resolveFile(reference);
   try {
     return await teacher(path, key === undefined ? {} : { key }).open();
   } catch (error) {

@@ -2,7 +2,6 @@
  * One door for teachers: by name or path, whatever the format.
  */
 import { z } from 'zod';
-import { resolveReference } from '../../core/download/index.js';
 import { parseOptions } from '../../core/options.js';
 import { openTorchFile } from '../../core/torch-file/index.js';
 import type { BackboneOptions } from '../backbones/config.js';
@@ -10,6 +9,7 @@ import type { DiffusersTeacherOptions } from './diffusers-config.js';
 import { diffusersTeacher } from './diffusers-teacher.js';
 import { readEdmSnapshot, snapshotModules } from './edm-snapshot.js';
 import type { Container, Probe } from './probe.js';
+import { resolveFile } from './published-teachers.js';
 import { safetensorsTeacher } from './safetensors-teacher.js';
 import { readStateDict } from './state-dict-teacher.js';
 import { fileTeacher, type FileTeacherLoader, type TeacherFile } from './teacher-file.js';
@@ -76,7 +76,7 @@ const FORMATS: readonly TeacherFormat[] = [
 export function teacher(reference: string, options: TeacherOptions = {}): FileTeacherLoader {
   const parsed = parseOptions(teacherOptions, options, 'teacher');
   const { cacheDir, offline } = parsed;
-  const path = () => resolveReference(reference, defined({ cacheDir, offline }));
+  const path = () => resolveFile(reference, defined({ cacheDir, offline }));
   return fileTeacher('teacher', path, { name: reference, options: { reference, ...options } }, (found) => {
     // Every container has a row without conditions.
     const format = FORMATS.find(({ containers, recognizes }) => containers.includes(found.container) && (recognizes?.(found) ?? true))!;
