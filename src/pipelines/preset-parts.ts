@@ -10,6 +10,7 @@ import { ConfigError, OnestepError } from '../core/errors.js';
 import type { BackboneConfig } from '../models/backbones/backbone.js';
 import { publishedBackbones, resolveBackboneConfig } from '../models/backbones/config.js';
 import { teacher } from '../models/teachers/any-teacher.js';
+import { publishedTeachers, type PublishedTeacherName } from '../models/teachers/published-teachers.js';
 import type { TeacherLoader } from '../models/teachers/teacher.js';
 import type { PresetRow } from './preset-table.js';
 
@@ -60,13 +61,18 @@ const IGNORED = new Set(['dropout', 'augment_dim']);
 /** What the images and classes of a data set fix. */
 const OF_THE_DATA = ['img_resolution', 'img_channels', 'label_dim'];
 
-/** In what a network is not the published one; of another teacher only what the data set fixes counts. */
-function differences(found: BackboneConfig, published: BackboneConfig, whole: boolean): string[] {
-  const [theirs, ours] = [found, published] as unknown as Record<string, unknown>[] as [Record<string, unknown>, Record<string, unknown>];
-  const keys = whole ? Object.keys(ours).filter((key) => !IGNORED.has(key)) : OF_THE_DATA;
+/** In what of `keys` a network is not as expected. */
+function differences(found: BackboneConfig, expected: BackboneConfig, keys: readonly string[]): string[] {
+  const [theirs, ours] = [found, expected] as unknown as [Record<string, unknown>, Record<string, unknown>];
   return keys
     .filter((key) => !isDeepStrictEqual(theirs[key], ours[key]))
     .map((key) => `${key}: expected ${JSON.stringify(ours[key])}, found ${JSON.stringify(theirs[key])}`);
+}
+
+/** The published teacher that a name or the name of a file stands for. */
+function publishedName(reference: string): PublishedTeacherName | undefined {
+  const stem = basename(reference).replace(/\.[a-z]+$/i, '');
+  return Object.hasOwn(publishedTeachers, stem) ? (stem as PublishedTeacherName) : undefined;
 }
 
 /** A loader of the network that `reference` names, checked against what the preset trains. */
@@ -74,28 +80,31 @@ export function presetTeacher(where: string, reference: string | TeacherLoader, 
   const loader = typeof reference === 'string' ? teacher(reference) : reference;
   // Offline: what is not on this machine is not fetched to look at it.
   const local = typeof reference === 'string' ? teacher(reference, { offline: true }) : reference;
-  const published = resolveBackboneConfig({ ...publishedBackbones[row.network] });
-  const named = typeof reference === 'string' && basename(reference).replace(/\.[a-z]+$/, '') === row.teacher;
+  const ofTheRow = resolveBackboneConfig({ ...publishedBackbones[row.network] });
+  const named = typeof reference === 'string' ? publishedName(reference) : undefined;
+  const published = named === undefined ? ofTheRow : resolveBackboneConfig({ ...publishedBackbones[publishedTeachers[named].network] });
   const check = (config: BackboneConfig): BackboneConfig => {
-    const problems = differences(config, published, named);
-    if (problems.length > 0)
-      throw new ConfigError(
-        where,
-        problems.map((problem) => `teacher: ${loader.name}: ${problem}`),
-        {
-          help: named
-            ? `the file is not the published ${row.teacher}; download it again, or give it another name`
-            : 'take another teacher or another preset',
-        },
-      );
-    return config;
+    const problems = new Set(differences(config, ofTheRow, OF_THE_DATA));
+    if (named !== undefined)
+      for (const problem of differences(
+        config,
+        published,
+        Object.keys(published).filter((key) => !IGNORED.has(key)),
+      ))
+        problems.add(problem);
+    if (problems.size === 0) return config;
+    throw new ConfigError(
+      where,
+      [...problems].map((problem) => `teacher: ${loader.name}: ${problem}`),
+      { help: 'take another teacher or another preset; a file under a published name must be that network, or have another name' },
+    );
   };
   const architecture: PresetTeacher['architecture'] = async () => {
     try {
       return { config: check(await local.describe()), from: 'file' };
     } catch (error) {
       if (!isAbsent(error)) throw error;
-      return { config: published, from: 'published' };
+      return { config: check(published), from: 'published' };
     }
   };
   return {

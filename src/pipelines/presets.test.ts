@@ -275,6 +275,17 @@ describe('teachers of a recipe', () => {
     await expect(run.completed).rejects.toMatchObject({ code: 'E_CONFIG' });
   });
 
+  it('may be another published one of the data set, without its file', async () => {
+    const plan = await describePreset('cifar10', { teacher: 'edm-cifar10-32x32-uncond-vp', schedule: { microBatch: 1 } });
+    expect(plan.network).toMatchObject({ embedding_type: 'positional' });
+    // SPEC.md section 3: DDPM++.
+    expect(plan.freeze).toMatchObject({ total: 55_732_739, frozen: 47_597_568 });
+    await expect(describePreset('cifar10', { teacher: 'edm-cifar10-32x32-cond-ve' })).rejects.toThrow('label_dim: expected 0, found 10');
+    await expect(describePreset('ffhq64', { teacher: 'edm-cifar10-32x32-uncond-ve' })).rejects.toThrow(
+      'img_resolution: expected 64, found 32',
+    );
+  });
+
   it('train and resume: the whole recipe on a small network', async () => {
     // 32 px because the data set fixes it; all else is small.
     const teacher = tinyTeacher({ img_resolution: 32, channel_mult: [1, 1], model_channels: 4, attn_resolutions: [] });
