@@ -135,6 +135,41 @@ describe('damaged headers', () => {
     ],
   ])('%s', (_, bytes, code, message) => expectRefused(bytes, code, message));
 
+  const entry = JSON.stringify(f32(0, 0));
+  it.each([
+    ['lists a hundred thousand deep', () => `{"a":${'['.repeat(1e5)}${']'.repeat(1e5)}}`, /at most 3 levels/],
+    ['objects a hundred thousand deep', () => `${'{"a":'.repeat(1e5)}1${'}'.repeat(1e5)}`, /at most 3 levels/],
+    ['millions of open brackets', () => '['.repeat(2e6), /at most 3 levels/],
+    ['millions of lists', () => `{"a":[${'[],'.repeat(3e6)}[]]}`, /at most 50000 tensors/],
+    [
+      'more tensors than any network has',
+      () => `{${Array.from({ length: 60_000 }, (_, i) => `"t${i}":${entry}`).join(',')}}`,
+      /at most 50000/,
+    ],
+    ['a million axes', () => `{"a":{"dtype":"F32","shape":[${'1,'.repeat(1e6)}1],"data_offsets":[0,8]}}`, /of 1000001 axes, found 8/],
+    ['a name of megabytes', () => `{"${'x'.repeat(5e6)}":1}`, /tensor x+…: expected an object, found 1/],
+    ['a name that a terminal obeys', () => `{"\\u001b[2J":1}`, /tensor \\u001b\[2J: expected an object/],
+    [
+      'a size beyond every number',
+      () => `{"a":{"dtype":"F32","shape":[1e400,0],"data_offsets":[0,0]}}`,
+      /whole numbers, found \[Infinity,0\]/,
+    ],
+    ['an open text', () => `{"${'\\"'.repeat(1e6)}`, /not JSON/],
+  ])('%s are refused within a second, in few words', (_, header, message) => {
+    const bytes = fileOf(header());
+    const started = process.cpuUsage();
+    expectRefused(bytes, 'E_FILE_FORMAT', message);
+    const { user, system } = process.cpuUsage(started);
+    expect((user + system) / 1e6).toBeLessThan(1);
+    expect(() => parseSafetensors(bytes)).toThrow(expect.objectContaining({ message: expect.stringMatching(/^[^]{0,600}$/) }));
+  });
+
+  it('names of the prototype are names like others', () => {
+    const file = parseSafetensors(fileOf(`{"__proto__":${entry},"constructor":${entry}}`));
+    expect([...file.tensors.keys()]).toEqual(['__proto__', 'constructor']);
+    expect(Object.getPrototypeOf(file.metadata)).toBe(Object.prototype);
+  });
+
   it('keys inside the metadata may equal tensor names', () => {
     const bytes = fileOf(`{"__metadata__":{"a":"a","b":"\\"a\\":"},"a":${JSON.stringify(f32(0, 8))}}`, data);
     expect(parseSafetensors(bytes).tensors.size).toBe(1);

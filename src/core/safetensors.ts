@@ -6,6 +6,7 @@
 import { open } from 'node:fs/promises';
 import { FileError, WeightsError } from './errors.js';
 import { withFileErrors, writeFileAtomic } from './files.js';
+import { printable } from './pickle/text.js';
 import {
   asFloat32,
   float32ToBfloat16,
@@ -21,8 +22,14 @@ import {
 // ---------------------------------------------------------------------------------------------------------------------
 // Header
 
-/** The format's own limit. */
-const MAX_HEADER_BYTES = 100_000_000;
+/** The format's own limit is 100 MB, whose JSON would take seconds and gigabytes. */
+const MAX_HEADER_BYTES = 2 ** 24;
+
+/** Of one file; each is three objects of JSON. */
+const MAX_TENSORS = 50_000;
+
+/** The header, a tensor of it, its shape. */
+const MAX_DEPTH = 3;
 
 interface Located extends TensorEntry {
   /** From the start of the file. */
@@ -50,10 +57,10 @@ function headerLength(prefix: Uint8Array, fileSize: number, file: string): numbe
 
 /** The first key that one object of valid JSON holds twice; `JSON.parse` would keep the last in silence. */
 export function duplicateKey(json: string): string | undefined {
-  const open: Set<string>[] = [];
+  const open: (Set<string> | undefined)[] = [];
   for (let at = 0; at < json.length; at++) {
     const c = json[at];
-    if (c === '{' || c === '[') open.push(new Set());
+    if (c === '{' || c === '[') open.push(c === '{' ? new Set() : undefined);
     else if (c === '}' || c === ']') open.pop();
     else if (c === '"') {
       const start = at++;
@@ -69,13 +76,38 @@ export function duplicateKey(json: string): string | undefined {
   return undefined;
 }
 
+/** Says why JSON in UTF-8 is not worth parsing: it nests deeper than a header does, or holds more than one; undefined: it may be one. */
+function notAHeader(bytes: Uint8Array): string | undefined {
+  const [QUOTE, BACKSLASH, OPEN_LIST, CLOSE_LIST, OPEN, CLOSE] = Buffer.from('"\\[]{}');
+  let depth = 0;
+  let count = 0;
+  for (let at = 0; at < bytes.length; at++) {
+    const c = bytes[at];
+    if (c === QUOTE) for (at++; at < bytes.length && bytes[at] !== QUOTE; at++) at += bytes[at] === BACKSLASH ? 1 : 0;
+    else if (c === CLOSE_LIST || c === CLOSE) depth--;
+    else if (c === OPEN_LIST || c === OPEN) {
+      if (++depth > MAX_DEPTH) return `a header of at most ${MAX_DEPTH} levels`;
+      if (++count > 3 * MAX_TENSORS) return `at most ${MAX_TENSORS} tensors`;
+    }
+  }
+  return undefined;
+}
+
+/** A value of the header for messages: short, whatever it is. */
+function briefly(value: unknown): string {
+  if (Array.isArray(value)) return value.length > 16 ? `a list of ${value.length}` : `[${value.map(briefly).join(',')}]`;
+  if (isObject(value)) return 'an object';
+  return typeof value === 'string' ? `"${printable(value)}"` : String(value);
+}
+
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
 /** One tensor's description; offsets are from the start of the data. */
 function parseEntry(name: string, value: unknown, file: string): Located {
-  const fail = (expected: string, found: unknown) => damaged(file, `tensor ${name}: expected ${expected}, found ${JSON.stringify(found)}`);
+  const fail = (expected: string, found: unknown) =>
+    damaged(file, `tensor ${printable(name)}: expected ${expected}, found ${briefly(found)}`);
   if (!isObject(value)) throw fail('an object', value);
   const { dtype, shape, data_offsets: offsets } = value;
   if (typeof dtype !== 'string' || !Object.hasOwn(ITEM_SIZE, dtype)) throw fail(`a dtype of ${Object.keys(ITEM_SIZE).join(', ')}`, dtype);
@@ -84,25 +116,30 @@ function parseEntry(name: string, value: unknown, file: string): Located {
     throw fail('data_offsets of two growing whole numbers', offsets);
   const bytes = shape.reduce((a, b) => a * b, ITEM_SIZE[dtype as TensorDtype]);
   if (bytes !== offsets[1]! - offsets[0]!)
-    throw fail(`${bytes} bytes for ${dtype} [${shape.join(', ')}]`, (offsets[1] as number) - (offsets[0] as number));
+    throw fail(
+      `${bytes} bytes for ${dtype} ${shape.length > 16 ? `of ${shape.length} axes` : `[${shape.join(', ')}]`}`,
+      (offsets[1] as number) - (offsets[0] as number),
+    );
   return { dtype: dtype as TensorDtype, shape, begin: offsets[0]!, end: offsets[1]! };
 }
 
 function parseHeader(bytes: Uint8Array, fileSize: number, file: string): Header {
+  const expected = notAHeader(bytes);
+  if (expected !== undefined) throw damaged(file, `expected ${expected}, found more`);
   let text: string;
   let json: unknown;
   try {
     text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
     json = JSON.parse(text);
   } catch (cause) {
-    throw new FileError('E_FILE_FORMAT', `${file}: the header is not JSON: ${(cause as Error).message}`, {
+    throw new FileError('E_FILE_FORMAT', `${file}: the header is not JSON: ${printable((cause as Error).message)}`, {
       cause,
       help: 'this is no safetensors file, or a damaged one',
     });
   }
   if (!isObject(json)) throw damaged(file, 'expected the header to be an object');
   const twice = duplicateKey(text);
-  if (twice !== undefined) throw damaged(file, `tensor or key ${twice}: expected once, found twice in the header`);
+  if (twice !== undefined) throw damaged(file, `tensor or key ${printable(twice)}: expected once, found twice in the header`);
 
   const { __metadata__: metadata = {}, ...entries } = json;
   if (!isObject(metadata) || !Object.values(metadata).every((value) => typeof value === 'string'))
@@ -114,10 +151,17 @@ function parseHeader(bytes: Uint8Array, fileSize: number, file: string): Header 
   let at = 0;
   for (const [name, { begin, end }] of located) {
     if (begin !== at)
-      throw damaged(file, `tensor ${name}: expected its data at offset ${at}, found ${begin} (a ${begin < at ? 'overlap' : 'gap'})`);
+      throw damaged(
+        file,
+        `tensor ${printable(name)}: expected its data at offset ${at}, found ${begin} (a ${begin < at ? 'overlap' : 'gap'})`,
+      );
     at = end;
     if (dataStart + at > fileSize)
-      throw damaged(file, `tensor ${name}: expected ${dataStart + at} bytes of file or more, found ${fileSize}`, 'E_FILE_TRUNCATED');
+      throw damaged(
+        file,
+        `tensor ${printable(name)}: expected ${dataStart + at} bytes of file or more, found ${fileSize}`,
+        'E_FILE_TRUNCATED',
+      );
   }
   if (dataStart + at !== fileSize) throw damaged(file, `expected ${dataStart + at} bytes of file, found ${fileSize}`);
   for (const [, entry] of located) {

@@ -23,12 +23,12 @@ export interface PickleLimits {
 }
 
 export const PICKLE_LIMITS: Readonly<PickleLimits> = {
-  instructions: 4_000_000,
+  instructions: 2_000_000,
   heldBytes: 2 ** 26,
   textBytes: 2 ** 23,
   integerBytes: 512,
-  stackDepth: 1_000_000,
-  nestedContainers: 20_000,
+  stackDepth: 500_000,
+  nestedContainers: 6_000,
   numberedKeys: 20_000,
   storages: 20_000,
   repeatedValues: 2 ** 26,
@@ -37,16 +37,23 @@ export const PICKLE_LIMITS: Readonly<PickleLimits> = {
 /** Counts down what a file may use; nested containers share the budget of the file they lie in. */
 export class PickleBudget {
   readonly #left: PickleLimits;
+  #instructions: number;
 
   constructor(
     private readonly file: string,
     readonly limits: Readonly<PickleLimits> = PICKLE_LIMITS,
   ) {
     this.#left = { ...limits };
+    this.#instructions = limits.instructions;
+  }
+
+  /** Spends one instruction. */
+  step(): void {
+    if (--this.#instructions < 0) throw this.exceeded('instructions');
   }
 
   /** Throws {@link FileError} `E_PICKLE_LIMIT` where nothing is left. */
-  spend(what: keyof PickleLimits, amount: number): void {
+  spend(what: Exclude<keyof PickleLimits, 'instructions'>, amount: number): void {
     if (!((this.#left[what] -= amount) >= 0)) throw this.exceeded(what);
   }
 

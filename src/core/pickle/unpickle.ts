@@ -42,8 +42,11 @@ export interface Unpickled {
   end: number;
 }
 
+/** Of this file: the machine looks at them millions of times, and an import is a look-up of its own where modules are not bundled. */
+const OP = OPCODE;
+
 /** Estimated bytes of our objects. */
-const HELD = { dict: 256, container: 96, slot: 16, entry: 64, object: 128 } as const;
+const HELD = { dict: 256, memo: 128, container: 96, slot: 16, entry: 64, object: 128 } as const;
 
 /** Of a line of the text protocols that is a module, a name or a reference. */
 const LINE_BYTES = 4096;
@@ -89,9 +92,9 @@ class PickleMachine implements ConstructionContext {
   run(): Unpickled {
     while (true) {
       this.#instruction = this.#cursor.position;
-      this.budget.spend('instructions', 1);
+      this.budget.step();
       const opcode = this.#cursor.uint8();
-      if (opcode === OPCODE.STOP) break;
+      if (opcode === OP.STOP) break;
       this.#execute(opcode);
     }
     const value = this.#pop();
@@ -165,7 +168,7 @@ class PickleMachine implements ConstructionContext {
   /** Python counts its entries up from 0. */
   #memoize(index: number): void {
     this.budget.bound('instructions', index);
-    if (!this.#memo.has(index)) this.#hold(HELD.entry);
+    if (!this.#memo.has(index)) this.#hold(HELD.memo);
     this.#memo.set(index, this.#top());
   }
 
@@ -321,108 +324,108 @@ class PickleMachine implements ConstructionContext {
   #execute(opcode: number): void {
     const cursor = this.#cursor;
     switch (opcode) {
-      case OPCODE.PROTO: {
+      case OP.PROTO: {
         const protocol = cursor.uint8();
         if (protocol > 5) throw this.fail(`expected protocol 0 to 5, found ${protocol}`);
         return;
       }
-      case OPCODE.FRAME: {
+      case OP.FRAME: {
         const length = cursor.length64();
         return cursor.require(length);
       }
 
-      case OPCODE.NONE:
+      case OP.NONE:
         return this.#push(null);
-      case OPCODE.NEWTRUE:
+      case OP.NEWTRUE:
         return this.#push(true);
-      case OPCODE.NEWFALSE:
+      case OP.NEWFALSE:
         return this.#push(false);
-      case OPCODE.BININT:
+      case OP.BININT:
         return this.#push(cursor.int32());
-      case OPCODE.BININT1:
+      case OP.BININT1:
         return this.#push(cursor.uint8());
-      case OPCODE.BININT2:
+      case OP.BININT2:
         return this.#push(cursor.uint16());
-      case OPCODE.LONG1:
+      case OP.LONG1:
         return this.#push(this.#long(cursor.uint8()));
-      case OPCODE.LONG4:
+      case OP.LONG4:
         return this.#push(this.#long(cursor.int32()));
-      case OPCODE.INT:
+      case OP.INT:
         return this.#push(this.#integerLine(false));
-      case OPCODE.LONG:
+      case OP.LONG:
         return this.#push(this.#integerLine(true));
-      case OPCODE.FLOAT:
+      case OP.FLOAT:
         return this.#push(this.#floatLine());
-      case OPCODE.BINFLOAT:
+      case OP.BINFLOAT:
         return this.#push(cursor.float64BigEndian());
 
-      case OPCODE.SHORT_BINUNICODE:
+      case OP.SHORT_BINUNICODE:
         return this.#push(this.#text(cursor.uint8()));
-      case OPCODE.BINUNICODE:
+      case OP.BINUNICODE:
         return this.#push(this.#text(cursor.uint32()));
-      case OPCODE.BINUNICODE8:
+      case OP.BINUNICODE8:
         return this.#push(this.#text(cursor.length64()));
-      case OPCODE.SHORT_BINSTRING:
+      case OP.SHORT_BINSTRING:
         return this.#push(this.#latin(cursor.uint8()));
-      case OPCODE.BINSTRING:
+      case OP.BINSTRING:
         return this.#push(this.#latin(cursor.int32()));
-      case OPCODE.UNICODE:
-      case OPCODE.STRING: {
+      case OP.UNICODE:
+      case OP.STRING: {
         const line = this.#line(this.budget.limits.textBytes);
         this.#hold(2 * line.length + 32);
-        const decoded = opcode === OPCODE.UNICODE ? text.unescapeUnicode(line) : text.unescapeString(line);
+        const decoded = opcode === OP.UNICODE ? text.unescapeUnicode(line) : text.unescapeString(line);
         if (decoded === undefined) throw this.fail('expected a text in the notation of Python');
         return this.#push(decoded);
       }
-      case OPCODE.SHORT_BINBYTES:
+      case OP.SHORT_BINBYTES:
         return this.#push(this.#bytes(cursor.uint8()));
-      case OPCODE.BINBYTES:
+      case OP.BINBYTES:
         return this.#push(this.#bytes(cursor.uint32()));
-      case OPCODE.BINBYTES8:
-      case OPCODE.BYTEARRAY8:
+      case OP.BINBYTES8:
+      case OP.BYTEARRAY8:
         return this.#push(this.#bytes(cursor.length64()));
 
-      case OPCODE.EMPTY_LIST:
+      case OP.EMPTY_LIST:
         return this.#list([]);
-      case OPCODE.LIST:
+      case OP.LIST:
         return this.#list(this.#popMark());
-      case OPCODE.EMPTY_TUPLE:
+      case OP.EMPTY_TUPLE:
         return this.#tuple([]);
-      case OPCODE.TUPLE:
+      case OP.TUPLE:
         return this.#tuple(this.#popMark());
-      case OPCODE.TUPLE1:
+      case OP.TUPLE1:
         return this.#tuple([this.#pop()]);
-      case OPCODE.TUPLE2: {
+      case OP.TUPLE2: {
         const second = this.#pop();
         return this.#tuple([this.#pop(), second]);
       }
-      case OPCODE.TUPLE3: {
+      case OP.TUPLE3: {
         const third = this.#pop();
         const second = this.#pop();
         return this.#tuple([this.#pop(), second, third]);
       }
-      case OPCODE.EMPTY_DICT:
+      case OP.EMPTY_DICT:
         return this.#dict([]);
-      case OPCODE.DICT:
+      case OP.DICT:
         return this.#dict(this.#popMark());
-      case OPCODE.EMPTY_SET:
+      case OP.EMPTY_SET:
         return this.#set([]);
-      case OPCODE.FROZENSET:
+      case OP.FROZENSET:
         return this.#set(this.#popMark());
-      case OPCODE.APPEND:
+      case OP.APPEND:
         return this.#append([this.#pop()]);
-      case OPCODE.APPENDS:
+      case OP.APPENDS:
         return this.#append(this.#popMark());
-      case OPCODE.SETITEM: {
+      case OP.SETITEM: {
         const value = this.#pop();
         const key = this.#pop();
         return this.#setItems(this.#top(), [key, value]);
       }
-      case OPCODE.SETITEMS: {
+      case OP.SETITEMS: {
         const items = this.#popMark();
         return this.#setItems(this.#top(), items);
       }
-      case OPCODE.ADDITEMS: {
+      case OP.ADDITEMS: {
         const items = this.#popMark();
         const target = this.#top();
         if (!(target instanceof Set)) throw this.fail(`expected a set, found ${describeValue(target)}`);
@@ -431,84 +434,84 @@ class PickleMachine implements ConstructionContext {
         return;
       }
 
-      case OPCODE.MARK:
+      case OP.MARK:
         this.#hold(8);
         this.#marks.push(this.#stack.length);
         return;
-      case OPCODE.POP:
+      case OP.POP:
         // A mark on top of the stack is what is popped then.
         if (this.#marks.length > 0 && this.#marks.at(-1) === this.#stack.length) this.#marks.pop();
         else this.#pop();
         return;
-      case OPCODE.POP_MARK:
+      case OP.POP_MARK:
         this.#popMark();
         return;
-      case OPCODE.DUP:
+      case OP.DUP:
         return this.#push(this.#top());
-      case OPCODE.PUT: {
+      case OP.PUT: {
         const index = this.#integerLine(false);
         if (typeof index !== 'number' || index < 0) throw this.fail(`expected the number of an entry, found ${describeValue(index)}`);
         return this.#memoize(index);
       }
-      case OPCODE.BINPUT:
+      case OP.BINPUT:
         return this.#memoize(cursor.uint8());
-      case OPCODE.LONG_BINPUT:
+      case OP.LONG_BINPUT:
         return this.#memoize(cursor.uint32());
-      case OPCODE.MEMOIZE:
+      case OP.MEMOIZE:
         return this.#memoize(this.#memo.size);
-      case OPCODE.GET:
+      case OP.GET:
         return this.#recall(Number(this.#integerLine(false)));
-      case OPCODE.BINGET:
+      case OP.BINGET:
         return this.#recall(cursor.uint8());
-      case OPCODE.LONG_BINGET:
+      case OP.LONG_BINGET:
         return this.#recall(cursor.uint32());
 
-      case OPCODE.GLOBAL: {
+      case OP.GLOBAL: {
         const module = text.decodeUtf8(Buffer.from(this.#line(), 'latin1'));
         const name = text.decodeUtf8(Buffer.from(this.#line(), 'latin1'));
         return this.#push(this.#global(module, name));
       }
-      case OPCODE.STACK_GLOBAL: {
+      case OP.STACK_GLOBAL: {
         const name = this.#pop();
         const module = this.#pop();
         return this.#push(this.#global(module, name));
       }
-      case OPCODE.REDUCE: {
+      case OP.REDUCE: {
         const args = this.#pop();
         return this.#push(this.#construct(this.#pop(), args, 'call'));
       }
-      case OPCODE.NEWOBJ: {
+      case OP.NEWOBJ: {
         const args = this.#pop();
         return this.#push(this.#construct(this.#pop(), args, 'create'));
       }
-      case OPCODE.NEWOBJ_EX: {
+      case OP.NEWOBJ_EX: {
         const named = this.#pop();
         const args = this.#pop();
         const of = this.#pop();
         if (!(named instanceof Map) || named.size > 0) throw this.fail(`expected no named arguments, found ${describeValue(named)}`);
         return this.#push(this.#construct(of, args, 'create'));
       }
-      case OPCODE.INST: {
+      case OP.INST: {
         const of = this.#global(this.#line(), this.#line());
         return this.#push(this.#construct(of, tuple(this.#popMark()), 'create'));
       }
-      case OPCODE.OBJ: {
+      case OP.OBJ: {
         const [of, ...args] = this.#popMark();
         return this.#push(this.#construct(of, tuple(args), 'create'));
       }
-      case OPCODE.BUILD:
+      case OP.BUILD:
         return this.#build();
-      case OPCODE.PERSID:
+      case OP.PERSID:
         return this.#persistent(this.#line());
-      case OPCODE.BINPERSID:
+      case OP.BINPERSID:
         return this.#persistent(this.#pop());
 
-      case OPCODE.EXT1:
-      case OPCODE.EXT2:
-      case OPCODE.EXT4:
+      case OP.EXT1:
+      case OP.EXT2:
+      case OP.EXT4:
         throw this.#unsupported('a code of the extension registry');
-      case OPCODE.NEXT_BUFFER:
-      case OPCODE.READONLY_BUFFER:
+      case OP.NEXT_BUFFER:
+      case OP.READONLY_BUFFER:
         throw this.#unsupported('a buffer outside of the pickle');
       default:
         throw this.fail(`expected an instruction of a pickle, found the byte 0x${opcode.toString(16).padStart(2, '0')}`);

@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { type PickledDict } from '../pickle/index.js';
+import { isTuple, type NumpyArray, type PickledBytes, type PickledDict, type PickledObject } from '../pickle/index.js';
 import { readSafetensors } from '../safetensors.js';
 import { type TensorFile } from '../tensor-file.js';
-import { openTorchFile, PersistentObject, stateDict } from './index.js';
+import { openTorchFile, PersistentObject, stateDict, type TorchTensor } from './index.js';
 
 const golden = (name: string) => `test/golden/${name}`;
 
@@ -42,5 +42,102 @@ describe('the golden network ncsnpp in every container', () => {
     const model = (ema.state.get('_modules') as Map<string, PersistentObject>).get('model')!;
     expect(model.className).toBe('SongUNet');
     expect((ema.state.get('_backward_hooks') as PickledDict).className).toBe('collections.OrderedDict');
+  });
+});
+
+/** Both files hold the same tensors: names, shapes, dtypes and every bit. */
+async function expectSame(found: Map<string, TorchTensor>, expected: TensorFile): Promise<void> {
+  expect([...found.keys()].sort()).toEqual([...expected.tensors.keys()].sort());
+  for (const [name, tensor] of found) {
+    const { dtype, shape } = expected.tensors.get(name)!;
+    expect({ name, dtype: tensor.dtype, shape: tensor.shape }).toEqual({ name, dtype, shape });
+    const [a, b] = [await tensor.read(name), await expected.read(name)];
+    expect({ name, bytes: Buffer.from(bytesOf(a)).toString('hex') }).toEqual({ name, bytes: Buffer.from(bytesOf(b)).toString('hex') });
+  }
+}
+
+describe('files made by make-torch-files.py', () => {
+  const made = (name: string) => golden(`torch-files/${name}`);
+
+  it.each(['views-zip.pth', 'views-zip-p4.pth', 'views-legacy.pth', 'views-legacy-p4.pth'])(
+    '%s: every dtype and every kind of view is what PyTorch reads',
+    async (name) => {
+      const tensors = stateDict((await openTorchFile(made(name))).root);
+      await expectSame(tensors, await readSafetensors(made('views.safetensors')));
+      expect(tensors.get('parameter')!.isParameter).toBe(true);
+      expect(tensors.get('base')!.isParameter).toBe(false);
+      expect(tensors.get('row')!.storage).toBe(tensors.get('base')!.storage);
+    },
+  );
+
+  it('dtypes without a storage class of their own', async () => {
+    const tensors = stateDict((await openTorchFile(made('dtypes-v3.pth'))).root);
+    expect(tensors.get('u16')).toMatchObject({ dtype: 'U16', shape: [2] });
+    expect(await tensors.get('u16')!.read()).toEqual(Uint16Array.of(65535, 1));
+    expect(await tensors.get('f8')!.read()).toEqual(Uint8Array.of(0x38, 0xc0));
+    await expect(tensors.get('f8')!.readAsFloat32('f8')).rejects.toMatchObject({
+      code: 'E_WEIGHTS_DTYPE',
+      message: expect.stringContaining('tensor f8'),
+    });
+  });
+
+  it('a whole module is its parameters, as data', async () => {
+    const { root } = await openTorchFile(made('module.pth'));
+    expect((root as PickledObject).className).toBe('torch.nn.modules.container.Sequential');
+    expect([...stateDict(root)].map(([name, { shape }]) => [name, shape])).toEqual([
+      ['0.weight', [3, 2]],
+      ['0.bias', [3]],
+      ['2.weight', [3]],
+      ['2.bias', [3]],
+    ]);
+  });
+
+  it.each([0, 1, 2, 3, 4, 5])('snapshot of protocol %i: tensors, settings and other objects', async (protocol) => {
+    const root = (await openTorchFile(made(`snapshot-p${protocol}.pkl`))).root as Map<string, unknown>;
+    await expectSame(stateDict(root.get('ema')), await readSafetensors(made('snapshot.safetensors')));
+    const settings = root.get('dataset_kwargs') as PickledDict;
+    expect(settings.className).toBe('dnnlib.util.EasyDict');
+    expect(Object.fromEntries(settings)).toEqual({
+      class_name: 'training.dataset.ImageFolderDataset',
+      resolution: 8,
+      max_size: 50000,
+      seen: new Set([1, 2]),
+    });
+    const loss = root.get('loss_fn') as PersistentObject;
+    expect([loss.className, loss.state.get('P_mean'), loss.moduleSource]).toEqual(['EDMLoss', -1.2, 'raise SystemExit\n']);
+    const table = (root.get('augment_pipe') as PersistentObject).state.get('table') as NumpyArray;
+    expect([table.dtype!.code, table.shape]).toEqual(['f4', [2, 3]]);
+    expect(new Float32Array((await table.data!.read()).buffer)).toEqual(Float32Array.of(0, 1, 2, 3, 4, 5));
+    const progress = root.get('progress') as Map<string, unknown>;
+    expect(progress.get('kimg')).toBe(0.5);
+    expect(progress.get('done')).toBe(true);
+    expect(progress.get('big')).toBe(2n ** 70n);
+    expect(progress.get('note')).toBe('\u03c3 = 0.5');
+    expect(isTuple(progress.get('pair'))).toBe(true);
+    expect(progress.get('pair')).toEqual([1, -2]);
+    expect(await (progress.get('raw') as PickledBytes).read()).toEqual(Uint8Array.of(0, 255, 0, 255, 0, 255));
+  });
+
+  it.each([
+    ['sparse.pth', 'E_PICKLE_GLOBAL', /torch\._utils\._rebuild_sparse_tensor/],
+    ['quantized.pth', 'E_PICKLE_GLOBAL', /torch\._utils\._rebuild_qtensor/],
+    ['complex.pth', 'E_PICKLE_GLOBAL', /torch\.ComplexFloatStorage/],
+    ['script.pth', 'E_FILE_UNSUPPORTED', /TorchScript.*\nhelp: .*torch\.jit\.load/s],
+  ])('%s is refused by name', async (name, code, message) => {
+    await expect(openTorchFile(made(`refused/${name}`))).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
+  });
+});
+
+describe('names of a state dict', () => {
+  it('two tensors of one name are an error', async () => {
+    const tensor = [...stateDict((await openTorchFile(golden('torch-files/views-zip.pth'))).root).values()][0]!;
+    const root = new Map<string, unknown>([
+      ['a', new Map([['b', tensor]])],
+      ['a.b', tensor],
+    ]);
+    expect(() => stateDict(root)).toThrow(
+      expect.objectContaining({ code: 'E_WEIGHTS_DUPLICATE', message: expect.stringContaining('a.b') }),
+    );
+    expect([...stateDict([tensor, { other: tensor }, new Map([[3, tensor]])]).keys()]).toEqual(['0', '2.3']);
   });
 });
