@@ -1,6 +1,6 @@
 import { FileError } from '../errors.js';
 
-/** What one file may cost us before anything of its tensors is read. A published snapshot of 300 million parameters uses less than a hundredth of each. */
+/** What one file may cost us before anything of its tensors is read. A published snapshot of 300 million parameters uses less than a fifth of each. */
 export interface PickleLimits {
   /** Instructions, of nested containers too. */
   instructions: number;
