@@ -10,6 +10,7 @@ import { OnestepError } from './core/errors.js';
 const COMMANDS: Record<string, () => Promise<Command>> = {
   convert: async () => (await import('./cli/convert.js')).convertCommand,
   doctor: async () => (await import('./cli/doctor.js')).doctorCommand,
+  fetch: async () => (await import('./cli/fetch.js')).fetchCommand,
   preset: async () => (await import('./cli/preset.js')).presetCommand,
   setup: async () => (await import('./cli/setup.js')).setupCommand,
   parity: async () => (await import('./cli/parity.js')).parityCommand,

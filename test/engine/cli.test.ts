@@ -9,7 +9,7 @@ describe('the command line', () => {
   it('says what it can do', async () => {
     const { code, stdout } = await project.onestep('--help');
     expect(code).toBe(0);
-    expect(stdout).toMatch(/doctor .*\n +setup /);
+    expect(stdout).toMatch(/\n +doctor [^]*\n +fetch [^]*\n +setup /);
     expect((await project.onestep('doctor', '--help')).stdout).toContain('usage: onestep doctor [--json]');
   });
 

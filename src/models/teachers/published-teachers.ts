@@ -6,7 +6,7 @@ import { createBackbone, publishedBackbones } from '../backbones/config.js';
 
 /** A published teacher. */
 export interface PublishedTeacher extends PublishedFile {
-  readonly name: string;
+  readonly name: PublishedTeacherName;
   /** Its architecture, a key of `publishedBackbones`. */
   readonly network: keyof typeof publishedBackbones;
 }
@@ -34,18 +34,11 @@ const LICENCE =
 
 /** The published teachers. No checksum is published for them: their length and both ends are looked at. */
 export const publishedTeachers: Readonly<Record<PublishedTeacherName, PublishedTeacher>> = Object.fromEntries(
-  Object.entries(NETWORKS).map(([name, network]) => [
+  (Object.keys(NETWORKS) as PublishedTeacherName[]).map((name): [string, PublishedTeacher] => [
     name,
-    {
-      name,
-      network,
-      address: `${ADDRESS}/${name}.pkl`,
-      fileName: `${name}.pkl`,
-      format: 'pickle',
-      licence: LICENCE,
-    } satisfies PublishedTeacher,
+    { name, network: NETWORKS[name], address: `${ADDRESS}/${name}.pkl`, fileName: `${name}.pkl`, format: 'pickle', licence: LICENCE },
   ]),
-) as unknown as Record<PublishedTeacherName, PublishedTeacher>;
+) as Record<PublishedTeacherName, PublishedTeacher>;
 
 /** Parameters of a published teacher's network, and about how many bytes its file has: 4 a parameter or buffered value. Nothing is allocated. */
 export function publishedTeacherSize(name: PublishedTeacherName): { parameters: number; bytes: number } {
