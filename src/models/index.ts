@@ -24,8 +24,19 @@ export { encoderDiscriminator, EncoderDiscriminator, type EncoderDiscriminatorOp
 export { FeatureDiscriminator, type FeatureDiscriminatorOptions } from './discriminators/feature-discriminator.js';
 export { DiscriminatorHead, headWidths, type HeadOptions } from './discriminators/head.js';
 export { RandomProjection, type RandomProjectionOptions } from './discriminators/random-projection.js';
+export { Deit, type DeitOptions, type DeitVariant } from './features/deit.js';
+export { EfficientNetLite, type EfficientNetLiteOptions, type EfficientNetLiteVariant } from './features/efficientnet-lite.js';
+export { Vgg16Bn, type Vgg16BnOptions } from './features/vgg16-bn.js';
+export { FEATURE_SIZE, IMAGENET, prepareImages, PretrainedFeatures } from './features/pretrained-features.js';
+export { TokenReadout } from './features/token-readout.js';
 export { ImageClassifier, loadImageClassifier, type ImageClassifierConfig } from './features/image-classifier.js';
-export { groupBounds, type FeatureNetwork, type FeatureStage } from './features/feature-network.js';
+export {
+  groupBounds,
+  type FeatureInput,
+  type FeatureNetwork,
+  type FeatureNetworkLoader,
+  type FeatureStage,
+} from './features/feature-network.js';
 export { TeacherEncoder, type TeacherEncoderOptions } from './features/teacher-encoder.js';
 export { freezeConvolutions, freezeNothing, freezeWhere, trainOnly } from './freeze/policies.js';
 export { applyFreezePolicy, formatFreezeSummary, summarizeFreeze, type FreezeSummary } from './freeze/summary.js';

@@ -25,7 +25,11 @@ from safetensors.numpy import save_file
 sys.path.insert(0, os.path.dirname(__file__))
 import cpu_torchvision  # noqa: E402,F401
 import timm  # noqa: E402
+import timm.layers  # noqa: E402
 import torchvision  # noqa: E402
+
+# Attention in one fused operation has no second derivative.
+timm.layers.set_fused_attn(False)
 
 SAMPLES = 600
 LITE = ["tf_efficientnet_lite%d" % i for i in range(5)]

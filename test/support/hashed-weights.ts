@@ -1,0 +1,44 @@
+/** The weights of the feature networks' golden vectors, as test/tools/make_feature_goldens.py makes them. */
+import type { NamedTensor } from '../../src/core/parameter.js';
+import type { WeightSource } from '../../src/models/index.js';
+
+/** Uniform values in [-1, 1) by name and index: FNV-1a of the name, then the finalizer of MurmurHash3. */
+export function hashed(name: string, size: number): Float64Array {
+  let seed = 0x811c9dc5;
+  for (const byte of Buffer.from(name)) seed = Math.imul(seed ^ byte, 0x01000193);
+  return Float64Array.from({ length: size }, (_, i) => {
+    let h = (Math.imul(i, 0x9e3779b1) + seed) >>> 0;
+    h ^= h >>> 16;
+    h = Math.imul(h, 0x85ebca6b);
+    h ^= h >>> 13;
+    h = Math.imul(h, 0xc2b2ae35);
+    h ^= h >>> 16;
+    return (h >>> 8) / 2 ** 23 - 1;
+  });
+}
+
+/** The value of a tensor with a published name: sizes that keep activations near 1 through all layers. */
+function hashedWeight(name: string, shape: readonly number[], gain: number): Float32Array {
+  const size = shape.reduce((a, b) => a * b, 1);
+  const u = hashed(name, size);
+  const fanIn = shape.length < 2 ? 1 : size / shape[0]!;
+  const scale = Math.sqrt((3 * gain) / fanIn);
+  if (name.endsWith('running_var')) return Float32Array.from(u, (v) => 1 + 0.5 * v);
+  if (name.endsWith('running_mean')) return Float32Array.from(u, (v) => 0.1 * v);
+  if (/(_token|pos_embed)$/.test(name)) return Float32Array.from(u, (v) => 0.5 * v);
+  if (shape.length >= 2) return Float32Array.from(u, (v) => v * scale);
+  if (name.endsWith('weight')) return Float32Array.from(u, (v) => 1 + 0.3 * v);
+  return Float32Array.from(u, (v) => 0.1 * v);
+}
+
+/** A source of such weights for `tensors`; `gain` is the variance that a layer's weights give to its input's. */
+export function hashedWeights(tensors: readonly NamedTensor[], gain: number): WeightSource {
+  const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
+  return {
+    name: 'hashed weights',
+    has: (name) => byName.has(name),
+    shape: (name) => byName.get(name)!.shape,
+    read: (name) => hashedWeight(name, byName.get(name)!.shape, gain),
+    names: () => byName.keys(),
+  };
+}
