@@ -32,6 +32,7 @@ import {
   type RandomSource,
   type TeacherLoader,
 } from 'onestep';
+import { runExample } from './support/run-example.js';
 
 /** Freezes the coarsest level and whatever belongs to no level. */
 class FinestLevelOnly implements FreezePolicy {
@@ -89,26 +90,28 @@ const teacher: TeacherLoader = {
   load: () => Promise.resolve({ name: 'random-weights', backbone: createBackbone(backbone).initialize(new PhiloxRandom(7)) }),
 };
 
-const { description } = await openBackend();
-console.log(`engine: ${description}`);
-const options = {
-  teacher,
-  data: shapes({ resolution: 8 }), // replaced below
-  loss: distributional({ discriminator: encoderDiscriminator({ sigmas: [0.5] }) }),
-  schedule: { images: 512, batchSize: 32 },
-};
-const run = distill(options, (container) => {
-  container.register(FREEZE_POLICY, { useClass: FinestLevelOnly });
-  container.registerInstance(ADVERSARIAL_LOSS, leastSquares);
-  container.register(DATA_SOURCE, { useClass: Ramps });
+await runExample('npx tsx examples/custom-parts.ts', {}, async () => {
+  const { description } = await openBackend();
+  console.log(`engine: ${description}`);
+  const options = {
+    teacher,
+    data: shapes({ resolution: 8 }), // replaced below
+    loss: distributional({ discriminator: encoderDiscriminator({ sigmas: [0.5] }) }),
+    schedule: { images: 512, batchSize: 32 },
+  };
+  const run = distill(options, (container) => {
+    container.register(FREEZE_POLICY, { useClass: FinestLevelOnly });
+    container.registerInstance(ADVERSARIAL_LOSS, leastSquares);
+    container.register(DATA_SOURCE, { useClass: Ramps });
+  });
+  run.events$.subscribe((event) => {
+    if (event.kind !== 'step' || event.step % 4 !== 0) return;
+    const losses = Object.entries(event.losses).map(([name, value]) => `${name} ${value.toFixed(3)}`);
+    console.log(`${event.images} images: ${losses.join(', ')}`);
+  });
+  const { student, freeze } = await run.completed;
+  console.log(`\n${formatFreezeSummary(freeze)}\n`);
+  console.log(`data: Ramps, ${Ramps.reads} reads; loss: ${leastSquares.name}`);
+  console.log(`the student made ${student.generate({ count: 16 }).shape[0]} images`);
+  student.dispose();
 });
-run.events$.subscribe((event) => {
-  if (event.kind !== 'step' || event.step % 4 !== 0) return;
-  const losses = Object.entries(event.losses).map(([name, value]) => `${name} ${value.toFixed(3)}`);
-  console.log(`${event.images} images: ${losses.join(', ')}`);
-});
-const { student, freeze } = await run.completed;
-console.log(`\n${formatFreezeSummary(freeze)}\n`);
-console.log(`data: Ramps, ${Ramps.reads} reads; loss: ${leastSquares.name}`);
-console.log(`the student made ${student.generate({ count: 16 }).shape[0]} images`);
-student.dispose();

@@ -9,7 +9,6 @@
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import {
   charts,
   consoleProgress,
@@ -24,62 +23,60 @@ import {
 } from 'onestep';
 import { compare, comparisonPicture } from './support/compare.js';
 import { recipe } from './support/recipe.js';
+import { runExample } from './support/run-example.js';
 import { asset } from './support/shapes16.js';
 
-const { values } = parseArgs({
-  options: {
-    images: { type: 'string' },
-    'run-dir': { type: 'string', default: 'runs/quickstart' },
-    seed: { type: 'string', default: '0' },
-    fresh: { type: 'boolean', default: false },
-    help: { type: 'boolean', short: 'h', default: false },
-  },
+const USAGE =
+  'npm run quickstart [-- --images 6400] [--run-dir runs/quickstart] [--seed 0] [--fresh]\n\n--fresh removes the run directory first; without it an interrupted run goes on.';
+
+const options = {
+  images: { type: 'string' },
+  'run-dir': { type: 'string', default: 'runs/quickstart' },
+  seed: { type: 'string', default: '0' },
+  fresh: { type: 'boolean', default: false },
+} as const;
+
+await runExample(USAGE, options, async (values) => {
+  const runDir = values['run-dir'];
+  if (values.fresh) await rm(runDir, { recursive: true, force: true });
+
+  const backend = await openBackend();
+  console.log(`engine: ${backend.description}`);
+  const start = performance.now();
+  // On engines without native TensorFlow the same recipe runs on a smaller budget.
+  const images = Number(values.images ?? (backend.name === 'tensorflow' ? 6_400 : 1_280));
+  const evaluated = backend.name === 'tensorflow' ? 2_000 : 256;
+
+  const run = distill({
+    ...recipe({ images, seed: Number(values.seed) }),
+    intervals: { checkpoint: 5, snapshot: 0, samples: images / 5_000, evaluation: 0 },
+    sinks: [consoleProgress(), jsonlLog(), sampleImages({ scale: 4 }), charts(), htmlReport({ title: 'onestep quickstart' })],
+    runDir,
+  });
+  stopOnSignals(run);
+  const { student, freeze, reason } = await run.completed;
+  if (reason === 'stopped') {
+    console.log('stopped; the same command goes on from the checkpoint');
+    process.exit(130);
+  }
+  const trained = performance.now();
+
+  const classifier = await loadImageClassifier(asset('shapes16-classifier.safetensors'));
+  const result = await compare({ student, classifier, images: evaluated, log: console.log });
+  await student.save(join(runDir, 'student.safetensors'));
+  await writeFileAtomic(join(runDir, 'comparison.png'), comparisonPicture(result));
+  const report = {
+    backend: backend.name,
+    seconds: (performance.now() - start) / 1000,
+    images,
+    frechet: result.frechet,
+    imagesPerSecond: { training: images / ((trained - start) / 1000), ...result.imagesPerSecond },
+    frozenShare: freeze.frozenShare,
+    peakRssBytes: process.resourceUsage().maxRSS * 1024,
+  };
+  await writeFileAtomic(join(runDir, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
+  console.log(result.table);
+  console.log(`${report.seconds.toFixed(0)} s; see ${join(runDir, 'report.html')} and ${join(runDir, 'comparison.png')}`);
+  student.dispose();
+  classifier.dispose();
 });
-if (values.help) {
-  console.log(
-    'npm run quickstart [-- --images N] [--run-dir DIR] [--seed N] [--fresh]\n\n--fresh removes the run directory first; without it an interrupted run goes on.',
-  );
-  process.exit(0);
-}
-const runDir = values['run-dir'];
-if (values.fresh) await rm(runDir, { recursive: true, force: true });
-
-const backend = await openBackend();
-console.log(`engine: ${backend.description}`);
-const start = performance.now();
-// On engines without native TensorFlow the same recipe runs on a smaller budget.
-const images = Number(values.images ?? (backend.name === 'tensorflow' ? 6_400 : 1_280));
-const evaluated = backend.name === 'tensorflow' ? 2_000 : 256;
-
-const run = distill({
-  ...recipe({ images, seed: Number(values.seed) }),
-  intervals: { checkpoint: 5, snapshot: 0, samples: images / 5_000, evaluation: 0 },
-  sinks: [consoleProgress(), jsonlLog(), sampleImages({ scale: 4 }), charts(), htmlReport({ title: 'onestep quickstart' })],
-  runDir,
-});
-stopOnSignals(run);
-const { student, freeze, reason } = await run.completed;
-if (reason === 'stopped') {
-  console.log('stopped; the same command goes on from the checkpoint');
-  process.exit(130);
-}
-const trained = performance.now();
-
-const classifier = await loadImageClassifier(asset('shapes16-classifier.safetensors'));
-const result = await compare({ student, classifier, images: evaluated, log: console.log });
-await student.save(join(runDir, 'student.safetensors'));
-await writeFileAtomic(join(runDir, 'comparison.png'), comparisonPicture(result));
-const report = {
-  backend: backend.name,
-  seconds: (performance.now() - start) / 1000,
-  images,
-  frechet: result.frechet,
-  imagesPerSecond: { training: images / ((trained - start) / 1000), ...result.imagesPerSecond },
-  frozenShare: freeze.frozenShare,
-  peakRssBytes: process.resourceUsage().maxRSS * 1024,
-};
-await writeFileAtomic(join(runDir, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
-console.log(result.table);
-console.log(`${report.seconds.toFixed(0)} s; see ${join(runDir, 'report.html')} and ${join(runDir, 'comparison.png')}`);
-student.dispose();
-classifier.dispose();
