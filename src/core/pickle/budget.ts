@@ -1,6 +1,6 @@
 import { FileError } from '../errors.js';
 
-/** What one file may cost us before anything of its tensors is read. A published snapshot of 300 million parameters uses less than a fifth of each. */
+/** What one file may cost us before anything of its tensors is read. A published snapshot of 300 million parameters uses less than a third of each. */
 export interface PickleLimits {
   /** Instructions, of nested containers too. */
   instructions: number;
@@ -28,7 +28,7 @@ export const PICKLE_LIMITS: Readonly<PickleLimits> = {
   textBytes: 2 ** 23,
   integerBytes: 512,
   stackDepth: 500_000,
-  nestedContainers: 6_000,
+  nestedContainers: 4_000,
   numberedKeys: 20_000,
   storages: 20_000,
   repeatedValues: 2 ** 26,
