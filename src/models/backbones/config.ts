@@ -8,13 +8,21 @@ import { DdpmUNet } from './ddpm-unet.js';
 import { DhariwalUNet } from './dhariwal-unet.js';
 import { SongUNet } from './song-unet.js';
 
-const positive = z.number().int().positive();
+/** No network has so many channels, pixels or classes: a file that says so is damaged. */
+const LARGEST = 2 ** 20;
+const positive = z.number().int().positive().max(LARGEST);
+
+/** Blocks of a level: each is built, so that a file's number is bounded before. */
+const blockCount = z.number().int().positive().max(256);
+
+/** One entry a level; a level halves the image. */
+const perLevel = z.array(positive).min(1).max(20).readonly();
 
 const common = {
   img_resolution: positive,
   img_channels: positive.default(3),
-  label_dim: z.number().int().min(0).default(0),
-  augment_dim: z.number().int().min(0).default(0),
+  label_dim: z.number().int().min(0).max(LARGEST).default(0),
+  augment_dim: z.number().int().min(0).max(LARGEST).default(0),
   dropout: z.number().min(0).max(0.999).default(0.1),
 };
 
@@ -22,25 +30,25 @@ const songUNet = z.strictObject({
   model_type: z.literal('SongUNet'),
   ...common,
   model_channels: positive.multipleOf(4).default(128),
-  channel_mult: z.array(positive).min(1).readonly().default([1, 2, 2, 2]),
+  channel_mult: perLevel.default([1, 2, 2, 2]),
   channel_mult_emb: positive.default(4),
-  num_blocks: positive.default(4),
-  attn_resolutions: z.array(positive).readonly().default([16]),
+  num_blocks: blockCount.default(4),
+  attn_resolutions: z.array(positive).max(64).readonly().default([16]),
   embedding_type: z.enum(['positional', 'fourier']).default('positional'),
   channel_mult_noise: positive.default(1),
   encoder_type: z.enum(['standard', 'skip', 'residual']).default('standard'),
   decoder_type: z.enum(['standard', 'skip']).default('standard'),
-  resample_filter: z.array(z.number()).min(2).readonly().default([1, 1]),
+  resample_filter: z.array(z.number()).min(2).max(64).readonly().default([1, 1]),
 });
 
 const dhariwalUNet = z.strictObject({
   model_type: z.literal('DhariwalUNet'),
   ...common,
   model_channels: positive.multipleOf(4).default(192),
-  channel_mult: z.array(positive).min(1).readonly().default([1, 2, 3, 4]),
+  channel_mult: perLevel.default([1, 2, 3, 4]),
   channel_mult_emb: positive.default(4),
-  num_blocks: positive.default(3),
-  attn_resolutions: z.array(positive).readonly().default([32, 16, 8]),
+  num_blocks: blockCount.default(3),
+  attn_resolutions: z.array(positive).max(64).readonly().default([32, 16, 8]),
 });
 
 /** The scheduler of a DDPM network, with diffusers' defaults. */
@@ -59,8 +67,8 @@ const ddpmUNet = z.strictObject({
   label_dim: z.literal(0).default(0),
   augment_dim: z.literal(0).default(0),
   dropout: z.number().min(0).max(0.999).default(0),
-  block_out_channels: z.array(positive.multipleOf(2)).min(1).readonly().default([224, 448, 672, 896]),
-  layers_per_block: positive.default(2),
+  block_out_channels: z.array(positive.multipleOf(2)).min(1).max(20).readonly().default([224, 448, 672, 896]),
+  layers_per_block: blockCount.default(2),
   down_block_types: z
     .array(z.enum(['DownBlock2D', 'AttnDownBlock2D']))
     .readonly()
