@@ -17,6 +17,7 @@ import {
   createBackbone,
   denoisingLoss,
   Distributional,
+  noAugmentation,
   Ema,
   EncoderDiscriminator,
   applyFreezePolicy,
@@ -89,9 +90,18 @@ function gdd(): { iteration: () => void; r1: () => void } {
     end: 4,
   });
   const generate = (_: unknown, count: number) => tf.tidy(() => generateOneStep(network, drawLatents(network, random, count)));
-  const objective: Objective = new Distributional(discriminator, nonSaturating(), [r1()], new Adam({ learningRate: 1e-4 }), generate, {
-    reduction: 'mean',
-  });
+  const objective: Objective = new Distributional(
+    discriminator,
+    nonSaturating(),
+    [r1()],
+    noAugmentation,
+    new Adam({ learningRate: 1e-4 }),
+    generate,
+    {
+      reduction: 'mean',
+      augmentRegularizers: false,
+    },
+  );
   const adam = new Adam({ learningRate: 1e-4 });
   adam.bind(network.parameters());
   const ema = new Ema();

@@ -7,6 +7,7 @@
 import 'reflect-metadata';
 import { container as root, type DependencyContainer, type InjectionToken } from 'tsyringe';
 import type * as tf from '@tensorflow/tfjs-core';
+import type { Augmentation } from './contracts/augmentation.js';
 import type { Optimizer } from './contracts/optimizer.js';
 import type { DataSource } from './contracts/data.js';
 import type { Sink } from './contracts/events.js';
@@ -29,6 +30,8 @@ export const OBJECTIVE = token<Objective>('objective');
 export const DISCRIMINATOR = token<Discriminator>('discriminator');
 /** Logits to losses; of the distributional objective. */
 export const ADVERSARIAL_LOSS = token<AdversarialLoss>('adversarial-loss');
+/** Changes images before they are judged; of the distributional objective. */
+export const AUGMENTATION = token<Augmentation>('augmentation');
 /** Penalties on the discriminator, an array; of the distributional objective. */
 export const REGULARIZERS = token<readonly Regularizer[]>('regularizers');
 /** Trains the generator. */

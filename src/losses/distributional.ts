@@ -7,7 +7,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
 import { valueAndGradients } from '../core/autodiff/index.js';
+import type { Augmentation } from '../core/contracts/augmentation.js';
 import type { Optimizer } from '../core/contracts/optimizer.js';
+import type { RandomSource } from '../core/contracts/random.js';
 import type {
   AdversarialLoss,
   Checkpointable,
@@ -22,6 +24,7 @@ import type {
 import { accumulate } from '../core/accumulate.js';
 import {
   ADVERSARIAL_LOSS,
+  AUGMENTATION,
   describeProvided,
   DISCRIMINATOR,
   DISCRIMINATOR_OPTIMIZER,
@@ -62,6 +65,8 @@ export function reduceLogits(values: readonly tf.Tensor2D[], reduction: Reductio
 
 const objectiveOptions = z.strictObject({
   reduction: z.enum(reductions).default('mean'),
+  /** Regularizers see augmented images too. */
+  augmentRegularizers: z.boolean().default(false),
 });
 
 /** Options of `distributional`. */
@@ -71,9 +76,14 @@ export interface DistributionalOptions extends z.input<typeof objectiveOptions> 
   adversarial?: Provided<AdversarialLoss>;
   /** Default: `[r1()]`. */
   regularizers?: readonly Regularizer[];
+  /** Changes real and generated images before they are judged. Default: none, as in the paper. */
+  augment?: Provided<Augmentation>;
   /** Trains the discriminator. Default: Adam with learning rate 1e-4 and the paper's betas. */
   optimizer?: Provided<Optimizer>;
 }
+
+/** Images stay as they are. */
+export const noAugmentation: Augmentation = { name: 'none', apply: (images) => images };
 
 /** The GAN objective as a part; each of its own parts can be replaced behind its token. */
 export function distributional(options: DistributionalOptions): Part<Objective> {
@@ -81,6 +91,7 @@ export function distributional(options: DistributionalOptions): Part<Objective> 
     discriminator,
     adversarial = nonSaturating(),
     regularizers = [r1()],
+    augment = noAugmentation,
     optimizer = new Adam({ learningRate: 1e-4 }),
     ...own
   } = options;
@@ -90,15 +101,17 @@ export function distributional(options: DistributionalOptions): Part<Objective> 
     discriminator: describeProvided(discriminator),
     adversarial: describeProvided(adversarial),
     regularizers: regularizers.map(describeProvided),
+    augment: describeProvided(augment),
     optimizer: describeProvided(optimizer),
   };
   const base = part('distributional', Distributional, resolved, (container) => {
     provide(container, DISCRIMINATOR, discriminator);
     provide(container, ADVERSARIAL_LOSS, adversarial);
     container.registerInstance(REGULARIZERS, regularizers);
+    provide(container, AUGMENTATION, augment);
     provide(container, DISCRIMINATOR_OPTIMIZER, optimizer);
   });
-  const missing = [discriminator, adversarial, optimizer].flatMap(missingOf);
+  const missing = [discriminator, adversarial, augment, optimizer].flatMap(missingOf);
   return { ...base, missing, description: { part: 'distributional', options: description } };
 }
 
@@ -109,19 +122,26 @@ export class Distributional implements Objective {
   readonly stages: readonly Stage[];
   readonly checkpoint: Readonly<Record<string, Checkpointable>>;
   readonly #reduction: Reduction;
+  readonly #augmentRegularizers: boolean;
 
   constructor(
     @inject(DISCRIMINATOR) readonly discriminator: Discriminator,
     @inject(ADVERSARIAL_LOSS) readonly adversarial: AdversarialLoss,
     @inject(REGULARIZERS) readonly regularizers: readonly Regularizer[],
+    @inject(AUGMENTATION) readonly augmentation: Augmentation,
     @inject(DISCRIMINATOR_OPTIMIZER) readonly optimizer: Optimizer,
     @inject(GENERATE) readonly generate: (classLabels: tf.Tensor2D | undefined, batch: number) => tf.Tensor4D,
     @inject(PART_OPTIONS) options: z.output<typeof objectiveOptions>,
   ) {
     this.#reduction = options.reduction;
+    this.#augmentRegularizers = options.augmentRegularizers;
     this.name = `${adversarial.name} over ${discriminator.name}`;
     optimizer.bind(discriminator.parameters());
-    this.checkpoint = { discriminator: networkState(discriminator), 'discriminator-optimizer': optimizer };
+    this.checkpoint = {
+      discriminator: networkState(discriminator),
+      'discriminator-optimizer': optimizer,
+      ...(augmentation.checkpoint && { augmentation: augmentation.checkpoint }),
+    };
     this.stages = [
       { name: 'discriminator', every: 1, run: (step) => this.#discriminatorStep(step) },
       ...regularizers.map((regularizer) => ({
@@ -137,12 +157,10 @@ export class Distributional implements Objective {
   }
 
   generatorLoss({ fake, classLabels, real, random }: GeneratorBatch): tf.Scalar {
-    const { discriminator, adversarial } = this;
+    const { adversarial } = this;
     return tf.tidy(() => {
-      const fakeLogits = discriminator.logits(fake, { classLabels, random });
-      const realLogits = adversarial.relativistic
-        ? discriminator.logits(real.images(), { classLabels: real.classLabels(), random })
-        : undefined;
+      const fakeLogits = this.#judge(fake, 'fake', classLabels, random);
+      const realLogits = adversarial.relativistic ? this.#judge(real.images(), 'real', real.classLabels(), random) : undefined;
       return reduceLogits(
         fakeLogits.map((logits, network) => adversarial.generator(logits, realLogits?.[network])),
         this.#reduction,
@@ -150,23 +168,29 @@ export class Distributional implements Objective {
     });
   }
 
+  /** The logits of augmented images. */
+  #judge(images: tf.Tensor4D, on: 'real' | 'fake', classLabels: tf.Tensor2D | undefined, random: RandomSource): tf.Tensor2D[] {
+    return this.discriminator.logits(this.augmentation.apply(images, { random, on }), { classLabels, random });
+  }
+
   #discriminatorStep(step: StepContext): Record<string, number> {
     const { microBatches, random } = step;
-    const { discriminator, adversarial, generate } = this;
+    const { adversarial, augmentation, generate } = this;
     let realSign = 0;
     const loss = this.#update('discriminator', step, (real) => {
       const images = real.images();
       const classLabels = real.classLabels();
       const fake = generate(classLabels, images.shape[0]);
       return () => {
-        const fakeLogits = discriminator.logits(fake, { classLabels, random });
-        const realLogits = discriminator.logits(images, { classLabels, random });
+        const fakeLogits = this.#judge(fake, 'fake', classLabels, random);
+        const realLogits = this.#judge(images, 'real', classLabels, random);
         const losses = realLogits.map((logits, network) => adversarial.discriminator(logits, fakeLogits[network]!));
         realSign += meanSign(realLogits) / microBatches.length;
         return reduceLogits(losses, this.#reduction);
       };
     });
-    return { discriminator: loss, realSign };
+    const { step: done, batchSize } = step;
+    return { discriminator: loss, realSign, ...augmentation.observe?.({ step: done, batchSize, realSign }) };
   }
 
   #regularizerStep({ name, every, on, penalty }: Regularizer, step: StepContext): Record<string, number> {
@@ -176,7 +200,8 @@ export class Distributional implements Objective {
       const classLabels = real.classLabels();
       const images = real.images();
       const judged = on === 'real' ? images : generate(classLabels, images.shape[0]);
-      const logits = (x: tf.Tensor4D) => discriminator.logits(x, { classLabels, random });
+      const logits = (x: tf.Tensor4D) =>
+        this.#augmentRegularizers ? this.#judge(x, on, classLabels, random) : discriminator.logits(x, { classLabels, random });
       return () => tf.mul(penalty(judged, logits), every) as tf.Scalar;
     });
     return { [name]: loss / every };

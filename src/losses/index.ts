@@ -1,4 +1,12 @@
 export { hinge, nonSaturating, relativistic } from './adversarial.js';
 export { denoisingLoss, denoisingOptions, type DenoisingOptions } from './denoising.js';
-export { distributional, Distributional, reduceLogits, reductions, type DistributionalOptions, type Reduction } from './distributional.js';
+export {
+  distributional,
+  Distributional,
+  noAugmentation,
+  reduceLogits,
+  reductions,
+  type DistributionalOptions,
+  type Reduction,
+} from './distributional.js';
 export { r1, r2, type GradientPenaltyOptions } from './regularizers.js';

@@ -1,3 +1,4 @@
+export type * from './augmentation.js';
 export type * from './data.js';
 export type * from './events.js';
 export type * from './parameter.js';

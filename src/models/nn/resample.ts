@@ -58,7 +58,7 @@ export function resizeBilinear(x: tf.Tensor4D, height: number, width: number, op
 }
 
 /** Multiplies height and width of `x` by a matrix each. */
-function alongAxes(
+export function alongAxes(
   x: tf.Tensor4D,
   matrixFor: (size: number, axis: 'height' | 'width') => { matrix: Float32Array; outputs: number },
 ): tf.Tensor4D {
