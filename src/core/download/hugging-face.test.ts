@@ -246,6 +246,15 @@ describe('parseHubReference', () => {
   );
 });
 
+it('chooseFiles brings the scheduler of a diffusers network, and PyTorch weights where there are no safetensors', () => {
+  const listing = (...paths: string[]) => paths.map((path) => ({ path, size: 1 }));
+  const chosen = (...paths: string[]) => chooseFiles(listing(...paths))?.files.map(({ path }) => path);
+  const flat = ['config.json', 'diffusion_pytorch_model.bin', 'scheduler_config.json'];
+  expect(chosen('model_index.json', ...flat)).toEqual(flat);
+  const nested = ['unet/config.json', 'unet/diffusion_pytorch_model.safetensors', 'scheduler/scheduler_config.json'];
+  expect(chosen('unet/diffusion_pytorch_model.bin', 'vae/config.json', ...nested)).toEqual(nested);
+});
+
 it('chooseFiles takes the shards of an index together', () => {
   const files = ['config.json', 'model.safetensors.index.json', 'model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors'];
   const all = [...files, 'model.fp16-00001-of-00001.safetensors'].map((path) => ({ path, size: 1 }));

@@ -22,8 +22,8 @@ const SHARD = /-\d{5}-of-\d{5}\.safetensors$/;
 const SINGLE = /\.(safetensors|pth|pkl)$/i;
 
 /**
- * A folder of diffusers (config.json beside safetensors, at the root or in `unet`), else the only .safetensors, .pth or .pkl there is;
- * undefined where neither is found. `under` limits the search to a folder.
+ * A folder of diffusers (config.json beside weights, at the root or in `unet`) with its scheduler's configuration, else the only
+ * .safetensors, .pth or .pkl there is; undefined where neither is found. `under` limits the search to a folder.
  */
 export function chooseFiles(all: readonly RepositoryFile[], under = ''): Choice | undefined {
   const prefix = under === '' ? '' : `${under}/`;
@@ -32,13 +32,22 @@ export function chooseFiles(all: readonly RepositoryFile[], under = ''): Choice 
     const within = files.filter(({ path }) => directory(path) === folder);
     const config = within.find(({ path }) => name(path) === 'config.json');
     const weights = config === undefined ? undefined : weightsOfFolder(within);
-    if (weights !== undefined) return { path: folder, kind: 'folder', files: [config!, ...weights] };
+    if (weights !== undefined) return { path: folder, kind: 'folder', files: [config!, ...weights, ...schedulerOf(all, folder)] };
   }
   const single = files.filter(({ path }) => SINGLE.test(path));
   return single.length === 1 ? { path: single[0]!.path, kind: 'file', files: single } : undefined;
 }
 
-/** The plain file before its variants (fp16, non_ema), then the shards of an index, then the only file. */
+/** The scheduler's configuration that belongs to a network: in the folder, beside it, or in `scheduler` there. */
+function schedulerOf(all: readonly RepositoryFile[], folder: string): readonly RepositoryFile[] {
+  const places = [...new Set([folder, directory(folder)])].flatMap((place) =>
+    ['scheduler/scheduler_config.json', 'scheduler_config.json'].map((path) => (place === '' ? path : `${place}/${path}`)),
+  );
+  const found = places.map((place) => all.find(({ path }) => path === place)).find((file) => file !== undefined);
+  return found === undefined ? [] : [found];
+}
+
+/** The plain file before its variants (fp16, non_ema), then the shards of an index, then the only file; PyTorch's where there is nothing else. */
 function weightsOfFolder(within: readonly RepositoryFile[]): readonly RepositoryFile[] | undefined {
   const safetensors = within.filter(({ path }) => path.endsWith('.safetensors'));
   for (const stem of ['diffusion_pytorch_model', 'model']) {
@@ -48,7 +57,9 @@ function weightsOfFolder(within: readonly RepositoryFile[]): readonly Repository
     const shards = safetensors.filter(({ path }) => name(path).startsWith(`${stem}-`) && SHARD.test(path));
     if (index !== undefined && shards.length > 0) return [index, ...shards];
   }
-  return safetensors.length === 1 ? safetensors : undefined;
+  if (safetensors.length > 0) return safetensors.length === 1 ? safetensors : undefined;
+  const pytorch = within.find(({ path }) => name(path) === 'diffusion_pytorch_model.bin');
+  return pytorch === undefined ? undefined : [pytorch];
 }
 
 const directory = (path: string): string => path.slice(0, Math.max(0, path.lastIndexOf('/')));
