@@ -15,7 +15,7 @@ import { createBackbone, resolveBackboneConfig, type BackboneOptions } from '../
 import { teacher } from './any-teacher.js';
 import { edmSnapshot, readEdmSnapshot } from './edm-snapshot.js';
 import { safetensorsTeacher, saveBackbone } from './safetensors-teacher.js';
-import { stateDictTeacher } from './state-dict-teacher.js';
+import { readStateDict, stateDictTeacher } from './state-dict-teacher.js';
 import type { FileTeacherLoader } from './teacher-file.js';
 
 const WEIGHTS = goldenPath('ncsnpp.weights.safetensors');
@@ -147,6 +147,30 @@ describe('prefixes and nested files', () => {
     });
   });
 
+  it('nested state dicts: the only network is found, several need a key', async () => {
+    const file = await openTorchFile(goldenPath('state-dict.pth'));
+    const nested = (parts: Record<string, unknown>) => ({
+      ...file,
+      root: new Map<string, unknown>([...Object.entries(parts), ['epoch', 3]]),
+    });
+    const one = await readStateDict(nested({ state_dict: file.root }), {});
+    expect(one.notes.join('\n')).toContain('state_dict.model.');
+    expect(await one.weights.readAsFloat32('model.map_layer0.bias')).toEqual(await golden.readAsFloat32('model.map_layer0.bias'));
+
+    const two = nested({ ema: file.root, net: new Map([['model.enc.16x16_conv.weight', 0]]), sgd: file.root });
+    await expect(readStateDict(two, {})).rejects.toMatchObject({
+      code: 'E_WEIGHTS_KEY',
+      message: expect.stringMatching(/ema\.model\., sgd\.model\./),
+    });
+    const chosen = await readStateDict(two, { key: 'sgd' });
+    expect([...chosen.weights.tensors.keys()].sort()).toEqual([...golden.tensors.keys()].sort());
+    expect(chosen.notes.join('\n')).toContain('150 tensors besides the network (ema)');
+    await expect(readStateDict(two, { key: 'net' })).rejects.toMatchObject({
+      code: 'E_WEIGHTS_KEY',
+      message: expect.stringContaining('under net'),
+    });
+  });
+
   it('a file without a known network says what it holds', async () => {
     await expect(teacher(goldenPath('disc-head.weights.safetensors')).describe()).rejects.toMatchObject({
       code: 'E_WEIGHTS_UNKNOWN',
@@ -160,7 +184,7 @@ describe('prefixes and nested files', () => {
       code: 'E_WEIGHTS_UNKNOWN',
       message: expect.stringContaining('model.map_layer0.weight'),
     });
-    await expect(teacher(path, { config }).load()).rejects.toMatchObject({ code: 'E_WEIGHTS_UNKNOWN' });
+    await expect(teacher(path, { config }).load()).rejects.toMatchObject({ code: 'E_WEIGHTS_MISMATCH' });
   });
 });
 
