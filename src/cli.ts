@@ -7,20 +7,39 @@ import { parseArgs } from 'node:util';
 import type { Command } from './cli/command.js';
 import { OnestepError } from './core/errors.js';
 
-const COMMANDS: Record<string, () => Promise<Command>> = {
-  convert: async () => (await import('./cli/convert.js')).convertCommand,
-  doctor: async () => (await import('./cli/doctor.js')).doctorCommand,
-  fetch: async () => (await import('./cli/fetch.js')).fetchCommand,
-  preset: async () => (await import('./cli/preset.js')).presetCommand,
-  setup: async () => (await import('./cli/setup.js')).setupCommand,
-  parity: async () => (await import('./cli/parity.js')).parityCommand,
+/** In the order in which a newcomer needs them; a command is loaded when it is called. */
+const COMMANDS: Record<string, { summary: string; load: () => Promise<Command> }> = {
+  setup: {
+    summary: 'makes the fast engine (native TensorFlow) work',
+    load: async () => (await import('./cli/setup.js')).setupCommand,
+  },
+  doctor: {
+    summary: 'examines this machine: which engine works, and what is in the way of a faster one',
+    load: async () => (await import('./cli/doctor.js')).doctorCommand,
+  },
+  fetch: {
+    summary: 'fetches weights by name or address into the cache, and prints their path',
+    load: async () => (await import('./cli/fetch.js')).fetchCommand,
+  },
+  convert: {
+    summary: 'turns pickles, PyTorch files and diffusers folders into safetensors',
+    load: async () => (await import('./cli/convert.js')).convertCommand,
+  },
+  preset: {
+    summary: 'what a recipe of the paper would do and need: parameters, updates, memory',
+    load: async () => (await import('./cli/preset.js')).presetCommand,
+  },
+  parity: {
+    summary: 'compares networks, losses and metrics with golden vectors in a directory',
+    load: async () => (await import('./cli/parity.js')).parityCommand,
+  },
 };
 
 /** What the shell expects where a program was called wrongly. */
 const USAGE = 2;
 
-async function overview(): Promise<string> {
-  const lines = await Promise.all(Object.entries(COMMANDS).map(async ([name, load]) => `  ${name.padEnd(8)} ${(await load()).summary}`));
+function overview(): string {
+  const lines = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(8)} ${summary}`);
   return `usage: onestep <command> [options]\n\n${lines.join('\n')}\n\n  onestep <command> --help   says more\n  onestep --version`;
 }
 
@@ -31,11 +50,11 @@ function wrongUsage(message: string, help: string): number {
 
 async function main([name, ...args]: string[]): Promise<number> {
   if (name === undefined) {
-    console.error(await overview());
+    console.error(overview());
     return USAGE;
   }
   if (name === '--help' || name === '-h' || name === 'help') {
-    console.log(await overview());
+    console.log(overview());
     return 0;
   }
   if (name === '--version' || name === '-v') {
@@ -43,13 +62,13 @@ async function main([name, ...args]: string[]): Promise<number> {
     console.log(manifest.version);
     return 0;
   }
-  const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
-  if (load === undefined) {
+  const found = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (found === undefined) {
     const what = name.startsWith('-') ? 'option' : 'command';
     return wrongUsage(`unknown ${what} '${name}'`, `the commands are ${Object.keys(COMMANDS).join(', ')}; onestep --help`);
   }
 
-  const command = await load();
+  const command = await found.load();
   const wanted = command.positionals ?? [];
   let values: Record<string, unknown>;
   let positionals: string[];

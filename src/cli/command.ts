@@ -4,8 +4,6 @@
 import type { ParseArgsConfig } from 'node:util';
 
 export interface Command {
-  /** One line, for the list of commands. */
-  summary: string;
   /** How it is called, what it does and its exit codes. */
   help: string;
   options: NonNullable<ParseArgsConfig['options']>;

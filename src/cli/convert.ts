@@ -43,7 +43,6 @@ const WRONG_USAGE = 2;
 const INTERRUPTED = 130;
 
 export const convertCommand: Command = {
-  summary: 'turns pickles, PyTorch files and diffusers folders into safetensors',
   help: `usage: onestep convert IN OUT [--dtype keep|F32|F16|BF16] [--key NAME] [--force]
 
 Finds out by its content what IN holds (an EDM snapshot, a PyTorch state dict, safetensors in one file or in shards, a diffusers folder), runs nothing of it,

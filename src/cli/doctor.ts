@@ -11,7 +11,6 @@ function print({ id, status, found, expected, help }: Check): string {
 }
 
 export const doctorCommand: Command = {
-  summary: 'examines this machine: which engine works, and what is in the way of a faster one',
   help: `usage: onestep doctor [--json]
 
 Examines everything that an engine needs and reports all problems at once.

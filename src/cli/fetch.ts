@@ -11,7 +11,6 @@ import type { Command } from './command.js';
 const USAGE = 2;
 
 export const fetchCommand: Command = {
-  summary: 'fetches weights by name or address into the cache, and prints their path',
   help: `usage: onestep fetch REFERENCE
        onestep fetch --list
 

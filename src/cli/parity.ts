@@ -8,7 +8,6 @@ import type { Command } from './command.js';
 const NOT_COMPARED = 2;
 
 export const parityCommand: Command = {
-  summary: 'compares networks, losses and metrics with golden vectors in a directory',
   help: `usage: onestep parity DIR [--json] [--engine ${ENGINE_NAMES.join('|')}] [--only TEXT]
 
 Compares everything that DIR holds with what this package computes, and prints the largest relative error of each check:

@@ -10,7 +10,6 @@ const names = Object.keys(presetTable);
 const count = (value: unknown) => (typeof value === 'string' && /^\d+$/.test(value) ? Number(value) : value) as number | undefined;
 
 export const presetCommand: Command = {
-  summary: 'what a recipe of the paper would do and need: parameters, updates, memory',
   help: `usage: onestep preset [NAME] [--gdd] [--teacher REFERENCE] [--images N] [--batch N] [--micro-batch N] [--json]
 
 Without NAME lists the recipes: ${names.join(', ')}.

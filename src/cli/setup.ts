@@ -3,7 +3,6 @@ import { setup } from '../core/backend/setup.js';
 import type { Command } from './command.js';
 
 export const setupCommand: Command = {
-  summary: 'makes the fast engine (native TensorFlow) work',
   help: `usage: onestep setup [--require] [--force] [--stock]
 
 Makes the native TensorFlow binding work: downloads TensorFlow's library with pip (274 MB; 1.1 GB on disk), compiles the
