@@ -1,3 +1,13 @@
+export { AdaptiveAugmentation, adaptiveAugmentation, type AdaptiveAugmentationOptions } from './augmentation/adaptive-augmentation.js';
+export {
+  adaTransforms,
+  AugmentationPipe,
+  augmentationPipe,
+  edmTransforms,
+  type AugmentationPipeOptions,
+} from './augmentation/augmentation-pipe.js';
+export { DiffAugment, diffAugment, type DiffAugmentOptions } from './augmentation/diff-augment.js';
+export { transformNames, type TransformName } from './augmentation/transforms.js';
 export type {
   Backbone,
   BackboneConfig,
@@ -27,6 +37,15 @@ export { RandomProjection, type RandomProjectionOptions } from './discriminators
 export { Deit, type DeitOptions, type DeitVariant } from './features/deit.js';
 export { EfficientNetLite, type EfficientNetLiteOptions, type EfficientNetLiteVariant } from './features/efficientnet-lite.js';
 export { Vgg16Bn, type Vgg16BnOptions } from './features/vgg16-bn.js';
+export {
+  deit,
+  efficientnetLite,
+  efficientnetLite0,
+  vgg16bn,
+  type DeitLoaderOptions,
+  type FeatureLoaderOptions,
+} from './features/feature-loaders.js';
+export { openFeatureWeights, publishedFeatures, type FeatureWeightsOptions } from './features/feature-weights.js';
 export { FEATURE_SIZE, IMAGENET, prepareImages, PretrainedFeatures } from './features/pretrained-features.js';
 export { TokenReadout } from './features/token-readout.js';
 export { ImageClassifier, loadImageClassifier, type ImageClassifierConfig } from './features/image-classifier.js';

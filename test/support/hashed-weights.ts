@@ -1,4 +1,5 @@
 /** The weights of the feature networks' golden vectors, as test/tools/make_feature_goldens.py makes them. */
+import type { TensorFile } from '../../src/core/tensor-file.js';
 import type { NamedTensor } from '../../src/core/parameter.js';
 import type { WeightSource } from '../../src/models/index.js';
 
@@ -17,8 +18,8 @@ export function hashed(name: string, size: number): Float64Array {
   });
 }
 
-/** The value of a tensor with a published name: sizes that keep activations near 1 through all layers. */
-function hashedWeight(name: string, shape: readonly number[], gain: number): Float32Array {
+/** The value of a tensor with a published name; `aroundThree` for the batch normalisation of a network with kinks. */
+function hashedWeight(name: string, shape: readonly number[], gain: number, aroundThree: boolean): Float32Array {
   const size = shape.reduce((a, b) => a * b, 1);
   const u = hashed(name, size);
   const fanIn = shape.length < 2 ? 1 : size / shape[0]!;
@@ -27,18 +28,25 @@ function hashedWeight(name: string, shape: readonly number[], gain: number): Flo
   if (name.endsWith('running_mean')) return Float32Array.from(u, (v) => 0.1 * v);
   if (/(_token|pos_embed)$/.test(name)) return Float32Array.from(u, (v) => 0.5 * v);
   if (shape.length >= 2) return Float32Array.from(u, (v) => v * scale);
-  if (name.endsWith('weight')) return Float32Array.from(u, (v) => 1 + 0.3 * v);
-  return Float32Array.from(u, (v) => 0.1 * v);
+  if (name.endsWith('weight')) return Float32Array.from(u, (v) => (aroundThree ? 0.2 : 1) * (1 + 0.3 * v));
+  return Float32Array.from(u, (v) => (aroundThree ? 3 * Math.sign(v) : 0.1 * v));
 }
 
-/** A source of such weights for `tensors`; `gain` is the variance that a layer's weights give to its input's. */
-export function hashedWeights(tensors: readonly NamedTensor[], gain: number): WeightSource {
+/**
+ * A source of such weights for `tensors`; `gain` is the variance that a layer's weights give to its input's. The statistics
+ * of batch normalisation come from `golden`.
+ */
+export function hashedWeights(tensors: readonly NamedTensor[], gain: number, golden?: TensorFile): WeightSource {
   const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
   return {
     name: 'hashed weights',
     has: (name) => byName.has(name),
     shape: (name) => byName.get(name)!.shape,
-    read: (name) => hashedWeight(name, byName.get(name)!.shape, gain),
+    read: (name) => {
+      if (golden?.tensors.has(name)) return golden.readAsFloat32(name);
+      const layer = name.slice(0, name.lastIndexOf('.'));
+      return hashedWeight(name, byName.get(name)!.shape, gain, byName.has(`${layer}.running_mean`));
+    },
     names: () => byName.keys(),
   };
 }

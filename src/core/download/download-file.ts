@@ -21,10 +21,10 @@ import { ProgressMeter, type DownloadProgress } from './progress.js';
 import { Transient, withRetries } from './retry.js';
 
 const downloadOptions = z.strictObject({
-  /** SHA-256 of the whole file in hexadecimal; undefined: none is known. */
+  /** SHA-256 of the whole file in hexadecimal, or its beginning where no more is published; undefined: none is known. */
   sha256: z
     .string()
-    .regex(/^[0-9a-f]{64}$/, 'expected 64 hexadecimal digits')
+    .regex(/^[0-9a-f]{8,64}$/, 'expected 8 to 64 hexadecimal digits')
     .optional(),
   /** Bytes of the whole file; undefined: what the server says. */
   bytes: z.number().int().min(0).optional(),
@@ -274,7 +274,7 @@ class Download {
     const part = this.#part;
     if (sha256 !== undefined) {
       const found = await part.sha256(signal);
-      if (found !== sha256) {
+      if (!found.startsWith(sha256)) {
         const joined = this.#joined;
         await this.#restart();
         const failure = new DownloadError(

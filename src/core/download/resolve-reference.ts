@@ -19,7 +19,7 @@ export interface PublishedFile {
   /** Its name on the disk. */
   readonly fileName: string;
   readonly format?: FileFormat;
-  /** SHA-256 in hexadecimal; undefined: none is published. */
+  /** SHA-256 in hexadecimal, or its beginning; undefined: none is published. */
   readonly sha256?: string;
   /** Said before it is downloaded. */
   readonly licence?: string;

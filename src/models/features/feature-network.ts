@@ -4,6 +4,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { RandomSource } from '../../core/contracts/random.js';
 import type { DiscriminatorInputs } from '../../core/contracts/training.js';
+import type { NamedTensor } from '../../core/parameter.js';
 import type { Module } from '../nn/module.js';
 
 /** One feature map. */
@@ -36,6 +37,9 @@ export interface FeatureNetwork {
   readonly stages: readonly FeatureStage[];
   /** One map `[B, h, w, c]` a stage, for images `[B, H, W, C]` in [-1, 1]. */
   features(images: tf.Tensor4D, inputs: DiscriminatorInputs): tf.Tensor4D[];
+  /** Its frozen values, without the readout's; undefined: it has none of its own. */
+  tensors?(): NamedTensor[];
+  dispose?(): void;
 }
 
 /** Knows where a feature network's weights are; reads them when a run starts. */

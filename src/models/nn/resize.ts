@@ -15,9 +15,10 @@ export interface ResizeOptions {
 export function bilinearMatrix(size: number, outputs: number, { alignCorners = false }: ResizeOptions = {}): Float32Array {
   const matrix = new Float32Array(outputs * size);
   for (let output = 0; output < outputs; output++) {
-    const centre = alignCorners ? (outputs > 1 ? (output * (size - 1)) / (outputs - 1) : 0) : ((output + 0.5) * size) / outputs - 0.5;
-    const at = Math.min(size - 1, Math.max(0, centre));
-    const left = Math.floor(at);
+    // Rounded where PyTorch rounds: a network may answer to the last bit of a weight (an activation near its kink).
+    const scale = Math.fround(alignCorners ? (outputs > 1 ? (size - 1) / (outputs - 1) : 0) : size / outputs);
+    const at = Math.max(0, Math.fround(alignCorners ? scale * output : scale * (output + 0.5) - 0.5));
+    const left = Math.min(size - 1, Math.floor(at));
     const right = Math.min(size - 1, left + 1);
     matrix[output * size + left]! += 1 - (at - left);
     matrix[output * size + right]! += at - left;

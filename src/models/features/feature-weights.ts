@@ -1,0 +1,72 @@
+/**
+ * Where the feature networks' weights are published, and how a file of them is opened.
+ */
+import { join } from 'node:path';
+import { resolveReference, type PublishedFile } from '../../core/download/index.js';
+import { WeightsError } from '../../core/errors.js';
+import { readSafetensors } from '../../core/safetensors.js';
+import type { TensorFile } from '../../core/tensor-file.js';
+import { openTorchFile } from '../../core/torch-file/index.js';
+import type { Module, WeightSource } from '../nn/module.js';
+import { renamed, weightsOf } from '../nn/weights.js';
+import { probe } from '../teachers/probe.js';
+import { torchTensors } from '../teachers/torch-tensors.js';
+
+/** Files that have no `hf:` reference, by the name of their network. */
+export const publishedFeatures: Readonly<Record<string, PublishedFile>> = {
+  vgg16_bn: {
+    address: 'https://download.pytorch.org/models/vgg16_bn-6c64b313.pth',
+    fileName: 'vgg16_bn-6c64b313.pth',
+    // PyTorch writes the beginning of the checksum into the name.
+    sha256: '6c64b313',
+    licence: 'torchvision publishes its weights under the BSD 3-Clause licence; they were trained on ImageNet, which has terms of its own',
+  },
+};
+
+/** How references are resolved. */
+export interface FeatureWeightsOptions {
+  /** Where downloads are kept; undefined: `cacheDirectory()`. */
+  cacheDir?: string | undefined;
+  /** True: nothing is downloaded; undefined: as ONESTEP_OFFLINE and HF_HUB_OFFLINE say. */
+  offline?: boolean | undefined;
+}
+
+async function openFile(path: string): Promise<TensorFile> {
+  const { container, names } = await probe(path);
+  if (container === 'folder') {
+    const file = ['model.safetensors', 'pytorch_model.bin'].find((name) => names.includes(name));
+    if (file === undefined)
+      throw new WeightsError('E_WEIGHTS_UNKNOWN', `${path}: expected model.safetensors or pytorch_model.bin in the folder, found neither`, {
+        help: 'give the file itself',
+      });
+    return openFile(join(path, file));
+  }
+  return container === 'safetensors' ? readSafetensors(path) : torchTensors((await openTorchFile(path)).root, path);
+}
+
+/** The tensors of `network` in `file`: what stands before their names, such as `model.` or `module.`, is found out. */
+function withoutPrefix(file: TensorFile, network: Module): TensorFile {
+  const wanted = network.tensors().map(({ name }) => name);
+  const anchor = wanted.find((name) => name.includes('.')) ?? wanted[0]!;
+  if (file.tensors.has(anchor)) return file;
+  const prefixes = [...file.tensors.keys()].filter((name) => name.endsWith(`.${anchor}`)).map((name) => name.slice(0, -anchor.length));
+  const prefix = prefixes.length === 1 ? prefixes[0]! : '';
+  return renamed(file, new Map(wanted.filter((name) => file.tensors.has(prefix + name)).map((name) => [name, prefix + name])));
+}
+
+/**
+ * Opens what `reference` names for `network`: a path, `https://…`, `hf:owner/name[/file]`, or a name of `publishedFeatures`; safetensors
+ * or a PyTorch state dict, found out by content. Nothing but the header is read. Throws as `resolveReference` and the formats' readers.
+ */
+export async function openFeatureWeights(
+  reference: string,
+  network: Module,
+  { cacheDir, offline }: FeatureWeightsOptions = {},
+): Promise<WeightSource> {
+  const path = await resolveReference(reference, {
+    published: publishedFeatures,
+    ...(cacheDir !== undefined && { cacheDir }),
+    ...(offline !== undefined && { offline }),
+  });
+  return weightsOf(withoutPrefix(await openFile(path), network), path);
+}
