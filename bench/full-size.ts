@@ -12,7 +12,7 @@
 import 'reflect-metadata';
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
-import { cpus, totalmem } from 'node:os';
+import { cpus, loadavg, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -205,6 +205,8 @@ function main(): void {
   const networks = values.networks.split(',');
   const measurements = values.measure.split(',') as Measurement[];
   mkdirSync(values.directory, { recursive: true });
+  // Others may use the machine too.
+  const busy = loadavg()[0]!.toFixed(1);
   const missed: string[] = [];
   const rows: Record<Measurement, string[][]> = { load: [], generate: [], distill: [] };
   for (const network of networks) {
@@ -246,7 +248,7 @@ function main(): void {
   const sections = measurements.map((name) => `### ${heads[name][0]}\n\n${table(heads[name][1], rows[name])}`);
   const passed = missed.length === 0 ? 'Every bar is met.' : `Missed: ${missed.join('; ')}.`;
   const command = `npm run bench:full-size -- --networks ${networks.join(',')} --repeats ${values.repeats}`;
-  const text = `## Full size\n\n\`${command}\`\n\n${cpu}; Node ${process.versions.node}. Random weights; relative L2 errors. ${passed}\n\n${sections.join('\n\n')}\n`;
+  const text = `## Full size\n\n\`${command}\`\n\n${cpu}; Node ${process.versions.node}; load average ${busy} before. Random weights; relative L2 errors. ${passed}\n\n${sections.join('\n\n')}\n`;
   console.log(text);
   if (values.write) writeSection(text);
   if (missed.length > 0) process.exitCode = 1;
