@@ -60,6 +60,7 @@ export {
 export { RunDirectory, type RunDirectoryOptions } from './run-directory.js';
 export * from './backend/index.js';
 export {
+  affineSample,
   defineKernel,
   gradients,
   groupNorm,

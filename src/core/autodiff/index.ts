@@ -1,6 +1,7 @@
 export { installAutodiff } from './install.js';
 export { gradients, valueAndGradients, vectorJacobianProduct } from './gradients.js';
 export type { GradientOptions, ValueAndGradients } from './gradients.js';
+export { affineSample } from './affine-sample.js';
 export { biasActivation, type Activation } from './bias-activation.js';
 export { defineKernel, ENGINES } from './define-kernel.js';
 export type { EngineName, Forward, ForwardContext, GradientContext, KernelDefinition, KernelInputs } from './define-kernel.js';

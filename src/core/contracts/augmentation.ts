@@ -11,6 +11,8 @@ export interface AugmentationInputs {
   random: RandomSource;
   /** Which images these are: each kind has streams of its own, so that cutting a batch into micro-batches changes no draw. */
   on: 'real' | 'fake';
+  /** In place of the augmentation's own; of those whose strength is one number. */
+  probability?: number;
 }
 
 /** Changes images at random, each by draws of its own. */
@@ -38,8 +40,8 @@ export interface DiscriminatorObservation {
 
 /** An augmentation whose strength is one number. */
 export interface AdjustableAugmentation extends Augmentation {
-  /** Multiplies the probability of each of its transforms; 0 leaves every image as it is. */
-  probability: number;
+  /** Multiplies the probability of each of its transforms, unless the inputs say otherwise; 0 leaves every image as it is. */
+  readonly probability: number;
 }
 
 /** An augmentation that says what it did to each image, for a network that is conditioned on it. */
