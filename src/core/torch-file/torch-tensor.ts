@@ -16,7 +16,7 @@ const isCount = (value: unknown): value is number => Number.isSafeInteger(value)
 export class TorchTensor {
   readonly className = 'torch.Tensor';
 
-  /** Of the storage's values, the first is at `storageOffset` and neighbours along an axis are `stride` apart. All checked by {@link torchTensor}. */
+  /** Of the storage's values, the first is at `storageOffset` and neighbours along an axis are `stride` apart. All checked when the file is opened. */
   constructor(
     readonly storage: TorchStorage,
     readonly dtype: TensorDtype,
