@@ -47,7 +47,15 @@ export {
   type Unpickled,
   type UnpickleOptions,
 } from './pickle/index.js';
-export { moduleState, openTorchFile, PersistentObject, stateDict, TorchTensor, type TorchFile, type TorchStorage } from './torch-file/index.js';
+export {
+  moduleState,
+  openTorchFile,
+  PersistentObject,
+  stateDict,
+  TorchTensor,
+  type TorchFile,
+  type TorchStorage,
+} from './torch-file/index.js';
 export {
   listCheckpoints,
   loadCheckpoint,
