@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { PhiloxRandom } from '../core/random.js';
 import { FeatureStatistics } from './feature-statistics.js';
 import { frechetDistance } from './frechet.js';
-import { readNpz } from './npz.js';
+import { readNpz } from '../core/npz.js';
 
 const golden = (name: string) => fileURLToPath(new URL(`../../test/golden/${name}`, import.meta.url));
 

@@ -4,5 +4,5 @@
 export type { FeatureExtractor } from '../core/contracts/metric.js';
 export { FeatureStatistics, type GaussianStatistics } from './feature-statistics.js';
 export { frechetDistance } from './frechet.js';
-export { readNpz, writeNpz, type NpyArray } from './npz.js';
+export { readNpz, writeNpz, type NpyArray } from '../core/npz.js';
 export { readReference, writeReference } from './reference.js';

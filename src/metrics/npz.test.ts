@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FileError } from '../core/errors.js';
-import { type NpyArray, readNpz, writeNpz } from './npz.js';
+import { type NpyArray, readNpz, writeNpz } from '../core/npz.js';
 import { readReference, writeReference } from './reference.js';
 
 let directory: string;

@@ -3,7 +3,7 @@
  */
 import { FileError } from '../core/errors.js';
 import type { GaussianStatistics } from './feature-statistics.js';
-import { readNpz, writeNpz } from './npz.js';
+import { readNpz, writeNpz } from '../core/npz.js';
 
 /** Reads mean and covariance. Throws {@link FileError} as `readNpz`, and `E_FILE_FORMAT` where `mu` or `sigma` is missing or of another shape. */
 export async function readReference(path: string): Promise<GaussianStatistics> {

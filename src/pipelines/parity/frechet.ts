@@ -7,7 +7,7 @@ import { FileError } from '../../core/errors.js';
 import { parseOptions } from '../../core/options.js';
 import { FeatureStatistics, type GaussianStatistics } from '../../metrics/feature-statistics.js';
 import { frechetDistance } from '../../metrics/frechet.js';
-import { readNpz, type NpyArray } from '../../metrics/npz.js';
+import { readNpz, type NpyArray } from '../../core/npz.js';
 import { readJson, type GoldenDirectory } from './golden-directory.js';
 import { absent, TOLERANCES, verdict, within, type Report } from './report.js';
 

@@ -3,8 +3,8 @@
  */
 import { readFile } from 'node:fs/promises';
 import { inflateRawSync } from 'node:zlib';
-import { ArgumentError, FileError } from '../core/errors.js';
-import { withFileErrors, writeFileAtomic } from '../core/files.js';
+import { ArgumentError, FileError } from './errors.js';
+import { withFileErrors, writeFileAtomic } from './files.js';
 
 /** An array in C order (the last axis runs fastest), whatever the order in the file. */
 export interface NpyArray {
