@@ -44,6 +44,7 @@ import { nonSaturating } from './adversarial.js';
 import { r1 } from './regularizers.js';
 import { parseOptions } from '../core/options.js';
 import { networkState } from '../core/network-state.js';
+import type { NamedTensor } from '../core/parameter.js';
 
 /** The names of the reductions. */
 export const reductions = ['mean', 'sum'] as const;
@@ -156,6 +157,14 @@ export class Distributional implements Objective {
     return this.discriminator.parameters().reduce((sum, { size }) => sum + size, 0);
   }
 
+  async prepare(): Promise<void> {
+    await this.discriminator.prepare?.();
+  }
+
+  frozen(): NamedTensor[] {
+    return this.discriminator.frozen?.() ?? [];
+  }
+
   generatorLoss({ fake, classLabels, real, random }: GeneratorBatch): tf.Scalar {
     const { adversarial } = this;
     return tf.tidy(() => {
@@ -173,6 +182,27 @@ export class Distributional implements Objective {
     return this.discriminator.logits(this.augmentation.apply(images, { random, on }), { classLabels, random });
   }
 
+  /** The logits of generated and of real images, for the discriminator's own training. */
+  #judgeBoth(
+    fake: tf.Tensor4D,
+    real: tf.Tensor4D,
+    classLabels: tf.Tensor2D | undefined,
+    random: RandomSource,
+  ): readonly [tf.Tensor2D[], tf.Tensor2D[]] {
+    const { discriminator, augmentation } = this;
+    if (!discriminator.logitsOfEach) {
+      const fakeLogits = this.#judge(fake, 'fake', classLabels, random);
+      return [fakeLogits, this.#judge(real, 'real', classLabels, random)];
+    }
+    const batch = (images: tf.Tensor4D, on: 'real' | 'fake') => ({
+      images: augmentation.apply(images, { random, on }),
+      classLabels,
+      random,
+    });
+    const [fakeLogits, realLogits] = discriminator.logitsOfEach([batch(fake, 'fake'), batch(real, 'real')]);
+    return [fakeLogits!, realLogits!];
+  }
+
   #discriminatorStep(step: StepContext): Record<string, number> {
     const { microBatches, random } = step;
     const { adversarial, augmentation, generate } = this;
@@ -182,8 +212,7 @@ export class Distributional implements Objective {
       const classLabels = real.classLabels();
       const fake = generate(classLabels, images.shape[0]);
       return () => {
-        const fakeLogits = this.#judge(fake, 'fake', classLabels, random);
-        const realLogits = this.#judge(images, 'real', classLabels, random);
+        const [fakeLogits, realLogits] = this.#judgeBoth(fake, images, classLabels, random);
         const losses = realLogits.map((logits, network) => adversarial.discriminator(logits, fakeLogits[network]!));
         realSign += meanSign(realLogits) / microBatches.length;
         return reduceLogits(losses, this.#reduction);

@@ -31,8 +31,19 @@ export { DhariwalUNet } from './backbones/dhariwal-unet.js';
 export { SongUNet } from './backbones/song-unet.js';
 export { UNetBlock, type BlockPart, type UNetBlockOptions } from './backbones/unet-block.js';
 export { encoderDiscriminator, EncoderDiscriminator, type EncoderDiscriminatorOptions } from './discriminators/encoder-discriminator.js';
+export {
+  classifierEmbeddings,
+  embeddingsFrom,
+  randomEmbeddings,
+  type ClassEmbeddings,
+  type ClassifierEmbeddingsOptions,
+  type EmbeddingsFromOptions,
+} from './discriminators/class-embeddings.js';
+export { ClassProjection, type ClassCondition } from './discriminators/class-projection.js';
+export { ConditionalHead } from './discriminators/conditional-head.js';
 export { FeatureDiscriminator, type FeatureDiscriminatorOptions } from './discriminators/feature-discriminator.js';
 export { DiscriminatorHead, headWidths, type HeadOptions } from './discriminators/head.js';
+export { projected, ProjectedDiscriminator, type ProjectedOptions } from './discriminators/projected-discriminator.js';
 export { RandomProjection, type RandomProjectionOptions } from './discriminators/random-projection.js';
 export { Deit, type DeitOptions, type DeitVariant } from './features/deit.js';
 export { EfficientNetLite, type EfficientNetLiteOptions, type EfficientNetLiteVariant } from './features/efficientnet-lite.js';
@@ -47,6 +58,7 @@ export {
 } from './features/feature-loaders.js';
 export { openFeatureWeights, publishedFeatures, type FeatureWeightsOptions } from './features/feature-weights.js';
 export { FEATURE_SIZE, IMAGENET, prepareImages, PretrainedFeatures } from './features/pretrained-features.js';
+export { ProjectedFeatures, type FeatureNetworkSource, type ProjectedFeaturesOptions } from './features/projected-features.js';
 export { TokenReadout } from './features/token-readout.js';
 export { ImageClassifier, loadImageClassifier, type ImageClassifierConfig } from './features/image-classifier.js';
 export {
@@ -103,5 +115,6 @@ export { safetensorsTeacher, saveBackbone, type SafetensorsTeacherOptions } from
 export { teacher, type TeacherOptions } from './teachers/any-teacher.js';
 export { edmSnapshot, type EdmSnapshotOptions } from './teachers/edm-snapshot.js';
 export { stateDictTeacher, type StateDictTeacherOptions } from './teachers/state-dict-teacher.js';
+export type { Container, Probe } from './teachers/probe.js';
 export { fileTeacher, type FileTeacherLoader, type TeacherFile } from './teachers/teacher-file.js';
 export { TEACHER, TEACHER_LOADER, type Teacher, type TeacherLoader } from './teachers/teacher.js';

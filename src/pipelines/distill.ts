@@ -37,41 +37,52 @@ export function distill(options: DistillOptions, configure?: (container: Depende
     throw new ConfigError('distill', missing, { help: 'nothing was started; give the parts that are missing and start again' });
 
   const build = async (store: RunStore | undefined): Promise<TrainingSetup<PositionedBatch, Distilled>> => {
+    // What is made, in order; of a build that fails all of it is freed.
+    const made: { dispose(): void }[] = [];
+    const keep = <T extends { dispose(): void }>(thing: T): T => {
+      made.push(thing);
+      return thing;
+    };
     const random = container.resolve(RANDOM);
     const trainer = container.resolve(GENERATOR_OPTIMIZER);
     const evaluator = container.isRegistered(EVALUATOR) ? container.resolve(EVALUATOR) : undefined;
     const source = container.resolve(DATA_SOURCE);
-    const description = await source.open();
-    const teacher = await container.resolve(TEACHER_LOADER).load();
     try {
+      const description = await source.open();
+      const teacher = await container.resolve(TEACHER_LOADER).load();
+      keep(teacher.backbone);
       checkFit('distill', teacher.name, teacher.backbone.config, description);
+      const { generator, summary } = makeGenerator(container, teacher, random);
+      keep(generator);
+      const objective = keep(container.resolve(OBJECTIVE));
+      await objective.prepare?.();
+      return networkSetup({
+        network: generator,
+        settings,
+        store,
+        source,
+        description,
+        random,
+        optimizer: trainer,
+        stages: [generatorStage(generator, objective, trainer), ...objective.stages],
+        checkpoint: objective.checkpoint,
+        parameters: { generator: summary.total, frozen: summary.frozen, discriminator: objective.parameterCount },
+        metadata: { onestep: 'student' },
+        sample: (count) => new Student('student', generator).generate({ count, seed: settings.seed }),
+        evaluate: evaluator && (() => evaluator.evaluate(new Student('student', generator))),
+        finish: (reason, averaged) => ({ reason, student: new Student('student', averaged), freeze: summary }),
+        dispose: async () => {
+          objective.dispose();
+          teacher.backbone.dispose();
+          await container.dispose();
+        },
+      });
     } catch (error) {
-      teacher.backbone.dispose();
+      for (const thing of made.reverse()) thing.dispose();
+      await source.close();
+      await container.dispose();
       throw error;
     }
-    const { generator, summary } = makeGenerator(container, teacher, random);
-    const objective = container.resolve(OBJECTIVE);
-    return networkSetup({
-      network: generator,
-      settings,
-      store,
-      source,
-      description,
-      random,
-      optimizer: trainer,
-      stages: [generatorStage(generator, objective, trainer), ...objective.stages],
-      checkpoint: objective.checkpoint,
-      parameters: { generator: summary.total, frozen: summary.frozen, discriminator: objective.parameterCount },
-      metadata: { onestep: 'student' },
-      sample: (count) => new Student('student', generator).generate({ count, seed: settings.seed }),
-      evaluate: evaluator && (() => evaluator.evaluate(new Student('student', generator))),
-      finish: (reason, averaged) => ({ reason, student: new Student('student', averaged), freeze: summary }),
-      dispose: async () => {
-        objective.dispose();
-        teacher.backbone.dispose();
-        await container.dispose();
-      },
-    });
   };
 
   return startTrainingRun(trainingRunOptions(settings, container.resolve(SINKS), signal), () => openRunStore(settings, config), build);

@@ -174,6 +174,8 @@ function count({ container, settings, teacher: loader }: DistillationParts, conf
         discriminatorBytes = meter.bytes - teacherBytes;
         objective = container.resolve(OBJECTIVE);
         disposables.push(objective);
+        // Of files nothing is read: what they would bring has its size all the same.
+        discriminatorBytes += meter.growthBy(() => fill({ tensors: () => objective.frozen?.() ?? [] }));
       }
     }
     const judgeMoments = meter.bytes - teacherBytes - discriminatorBytes;

@@ -23,6 +23,21 @@ export interface Discriminator extends Trainable {
    * Every call is a training forward: spectral norms advance by one power iteration.
    */
   logits(images: tf.Tensor4D, inputs: DiscriminatorInputs): tf.Tensor2D[];
+  /**
+   * The logits of several batches, in order, where only the discriminator trains: no gradient reaches the images, so what
+   * is frozen may look at all of them at once and keep nothing. Default: `logits` of each.
+   */
+  logitsOfEach?(batches: readonly JudgedImages[]): tf.Tensor2D[][];
+  /** Reads files, such as the weights of feature networks; awaited once, before anything is judged, saved or restored. Default: nothing. */
+  prepare?(): Promise<void>;
+  /** Frozen values that `prepare` brings, without those of `tensors()`; a plan counts them. Default: none. */
+  frozen?(): NamedTensor[];
+}
+
+/** A batch of images to judge. */
+export interface JudgedImages extends DiscriminatorInputs {
+  /** `[B, H, W, C]` in [-1, 1]. */
+  images: tf.Tensor4D;
 }
 
 /** What a discriminator may use besides the images. */
@@ -120,5 +135,9 @@ export interface Objective {
   readonly checkpoint: Readonly<Record<string, Checkpointable>>;
   /** Number of trained values outside the generator. */
   readonly parameterCount: number;
+  /** As the discriminator's: awaited once, before the first stage. An objective prepares the parts that it is made of. */
+  prepare?(): Promise<void>;
+  /** As the discriminator's. */
+  frozen?(): NamedTensor[];
   dispose(): void;
 }

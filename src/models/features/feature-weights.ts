@@ -31,7 +31,8 @@ export interface FeatureWeightsOptions {
   offline?: boolean | undefined;
 }
 
-async function openFile(path: string): Promise<TensorFile> {
+/** Opens a file of weights, or the one in a folder of a published name: safetensors or a PyTorch state dict, by content. */
+export async function openWeightsFile(path: string): Promise<TensorFile> {
   const { container, names } = await probe(path);
   if (container === 'folder') {
     const file = ['model.safetensors', 'pytorch_model.bin'].find((name) => names.includes(name));
@@ -39,7 +40,7 @@ async function openFile(path: string): Promise<TensorFile> {
       throw new WeightsError('E_WEIGHTS_UNKNOWN', `${path}: expected model.safetensors or pytorch_model.bin in the folder, found neither`, {
         help: 'give the file itself',
       });
-    return openFile(join(path, file));
+    return openWeightsFile(join(path, file));
   }
   return container === 'safetensors' ? readSafetensors(path) : torchTensors((await openTorchFile(path)).root, path);
 }
@@ -68,5 +69,5 @@ export async function openFeatureWeights(
     ...(cacheDir !== undefined && { cacheDir }),
     ...(offline !== undefined && { offline }),
   });
-  return weightsOf(withoutPrefix(await openFile(path), network), path);
+  return weightsOf(withoutPrefix(await openWeightsFile(path), network), path);
 }
