@@ -4,7 +4,7 @@
 
 Weights, images and heads are not stored: every value is a hash of its tensor's name and of its index, see `hashed`, which
 test/support/hashed-weights.ts computes too. Only the statistics of batch normalisation are measured, and stored in half
-precision: activations then lie at 3 or -3 and far from where ReLU and ReLU6 have their kinks. An activation at a kink
+precision: what enters an activation then lies close to 3 or -3, far from where ReLU and ReLU6 have their kinks. An activation at a kink
 answers to rounding, and the gradients of two correct implementations, or of PyTorch in float32 and in float64, differ by
 3e-3. OUT/NAME.safetensors holds these statistics and, for two images of 32x32 (NCHW):
 

@@ -192,6 +192,11 @@ export class Deit extends PretrainedFeatures {
     return stages;
   }
 
+  protected override prepare(): void {
+    super.prepare();
+    this.#embed();
+  }
+
   override dispose(): void {
     super.dispose();
     this.#embedding.dispose();

@@ -76,6 +76,11 @@ export abstract class PretrainedFeatures extends Module implements FeatureNetwor
   /** The feature maps of images that `prepareImages` made. */
   protected abstract maps(images: tf.Tensor4D): tf.Tensor4D[];
 
+  /** Makes what is derived from the weights, so that a step makes no tensors that stay. */
+  protected prepare(): void {
+    for (const layer of this.#frozen) layer.prepare();
+  }
+
   protected addFrozen<L extends FrozenLayer>(layer: L): L {
     this.#frozen.push(layer);
     return this.addChild(layer);
@@ -89,14 +94,14 @@ export abstract class PretrainedFeatures extends Module implements FeatureNetwor
   override initialize(random: RandomSource): this {
     super.initialize(random);
     this.readout?.initialize(random);
-    for (const layer of this.#frozen) layer.prepare();
+    this.prepare();
     return this;
   }
 
   /** Published weights; the readout's come from `initialize` or a checkpoint. Throws `E_WEIGHTS_MISMATCH`. */
   override async load(source: WeightSource): Promise<this> {
     await super.load(source);
-    for (const layer of this.#frozen) layer.prepare();
+    this.prepare();
     return this;
   }
 
