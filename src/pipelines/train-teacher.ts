@@ -15,11 +15,13 @@ import {
   type DependencyContainer,
   type Provided,
 } from '../core/container.js';
+import type { LabelledAugmentation } from '../core/contracts/augmentation.js';
 import type { DataSource } from '../core/contracts/data.js';
 import type { Sink } from '../core/contracts/events.js';
 import type { Optimizer } from '../core/contracts/optimizer.js';
 import type { RandomSource } from '../core/contracts/random.js';
 import type { Stage } from '../core/contracts/training.js';
+import { ConfigError } from '../core/errors.js';
 import { Adam } from '../core/optimizer.js';
 import { parseOptions } from '../core/options.js';
 import { PhiloxRandom } from '../core/random.js';
@@ -41,6 +43,11 @@ export interface TrainTeacherOptions extends z.input<typeof runSchema> {
   backbone: BackboneOptions;
   data: Provided<DataSource>;
   loss?: DenoisingOptions;
+  /**
+   * Changes the images and labels them for the network, whose `augment_dim` is the width of a label; such as
+   * `augmentationPipe(edmTransforms)`, 9. Samples have labels of zeros, as images that nothing was done to. Default: none.
+   */
+  augment?: LabelledAugmentation;
   /** Default: Adam with learning rate 1e-3, betas (0.9, 0.999). */
   optimizer?: Optimizer;
   /** Steps of the Heun sampler for the sample grids. Default 18. */
@@ -63,16 +70,29 @@ const partsSchema = z.strictObject({
   samplerSteps: z.number().int().positive().default(18),
 });
 
+/** The network takes the labels that the augmentation gives, or none. */
+function checkLabels(backbone: BackboneOptions, augment: LabelledAugmentation | undefined): void {
+  const { augment_dim: expected } = resolveBackboneConfig(backbone);
+  const given = augment?.labelDimension ?? 0;
+  if (given === expected) return;
+  throw new ConfigError('trainTeacher', [`augment: labels have ${given} values, the backbone takes augment_dim ${expected}`], {
+    help: augment
+      ? `give the backbone augment_dim: ${given}`
+      : 'give an augmentation, such as augmentationPipe(edmTransforms), or augment_dim: 0',
+  });
+}
+
 /** Starts to train a teacher. Throws `E_CONFIG` with every problem before anything starts. */
 export function trainTeacher(
   options: TrainTeacherOptions,
   configure?: (container: DependencyContainer) => void,
 ): TrainingRun<TrainedTeacher> {
-  const { backbone, loss = {}, samplerSteps, data, evaluate, sinks = [], signal, ...rest } = options;
+  const { backbone, loss = {}, samplerSteps, data, augment, evaluate, sinks = [], signal, ...rest } = options;
   const { optimizer = new Adam({ learningRate: 1e-3, beta1: 0.9, beta2: 0.999 }), ...own } = rest;
   const given = { backbone, loss, samplerSteps };
   const settings = checkRunOptions('trainTeacher', own, partsSchema, given);
   const parts = parseOptions(partsSchema, given, 'trainTeacher');
+  checkLabels(parts.backbone as BackboneOptions, augment);
 
   const container = createContainer();
   container.registerInstance<RandomSource>(RANDOM, new PhiloxRandom(settings.seed));
@@ -94,8 +114,8 @@ export function trainTeacher(
       description,
       random,
       optimizer,
-      stages: [denoisingStage(network as Backbone, optimizer, loss)],
-      checkpoint: {},
+      stages: [denoisingStage(network as Backbone, optimizer, loss, augment)],
+      checkpoint: augment?.checkpoint ? { augmentation: augment.checkpoint } : {},
       parameters: { generator: network.parameterCount(), frozen: 0, discriminator: 0 },
       metadata: { onestep: 'teacher' },
       sample: (count) => teacherImages(network as Backbone, { count, seed: settings.seed, steps: parts.samplerSteps }),
@@ -107,11 +127,18 @@ export function trainTeacher(
     });
   };
 
-  const config = { recipe: 'trainTeacher', ...settings, ...parts, data: describeProvided(data), optimizer: describeProvided(optimizer) };
+  const config = {
+    recipe: 'trainTeacher',
+    ...settings,
+    ...parts,
+    data: describeProvided(data),
+    optimizer: describeProvided(optimizer),
+    augment: describeProvided(augment),
+  };
   return startTrainingRun(trainingRunOptions(settings, container.resolve(SINKS), signal), () => openRunStore(settings, config), build);
 }
 
-function denoisingStage(network: Backbone, optimizer: Optimizer, loss: DenoisingOptions): Stage {
+function denoisingStage(network: Backbone, optimizer: Optimizer, loss: DenoisingOptions, augment: LabelledAugmentation | undefined): Stage {
   return {
     name: 'denoising',
     every: 1,
@@ -119,8 +146,9 @@ function denoisingStage(network: Backbone, optimizer: Optimizer, loss: Denoising
       tf.tidy(() => {
         const weights = optimizer.parameters.map(({ value }) => value);
         const { value, gradients } = accumulate(microBatches, (real) => {
-          const images = real.images();
-          const inputs = { classLabels: real.classLabels(), dropout: random.stream('dropout') };
+          const given = real.images();
+          const { images, labels: augmentLabels } = augment?.applyWithLabels(given, { random, on: 'real' }) ?? { images: given };
+          const inputs = { classLabels: real.classLabels(), augmentLabels, dropout: random.stream('dropout') };
           return valueAndGradients(() => denoisingLoss(network, images, random, inputs, loss), weights);
         });
         optimizer.step(gradients, { stage: 'denoising', learningRateScale });

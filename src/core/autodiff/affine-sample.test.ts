@@ -18,7 +18,7 @@ describe.each(engines)('affineSample on $engine', ({ engine, skip }) => {
 
   test('is the identity, a move and a flip of whole pixels bit for bit, and 0 outside', () => {
     const x = random([1, 2, 3, 2], 3) as tf.Tensor4D;
-    const [a, b, c, d, e, f] = (x.reshape([6, 2]).arraySync() as number[][]).map((pixel) => pixel as [number, number]);
+    const [a, b, c, d, e, f] = (tf.reshape(x, [6, 2]).arraySync() as number[][]).map((pixel) => pixel as [number, number]);
     expect(affineSample(x, [IDENTITY], 2, 3).dataSync()).toEqual(x.dataSync());
     expect(affineSample(x, [[1, 0, 1, 0, 1, 0]], 2, 3).arraySync()).toEqual([
       [
