@@ -16,6 +16,7 @@ import {
   distributional,
   edmTransforms,
   encoderDiscriminator,
+  planDistillation,
   r1,
   r2,
   shapes,
@@ -83,6 +84,14 @@ describe('augmentation in a distillation', () => {
     const regularizers = [r1({ every: 1 }), r2({ every: 1 })];
     await losses(augmented({ augment: asked, augmentRegularizers: true, regularizers }, { images: 8 }));
     expect(asked.seen).toEqual([...iteration, 'observed 0', 'real', 'fake']);
+  });
+
+  it('runs on the engine of shapes, so that a run with it can be planned', async () => {
+    const augment = adaptiveAugmentation(augmentationPipe({ ...adaTransforms, yflip: 1 }), { initial: 1 });
+    const [plain, planned] = [await planDistillation(tinyRun()), await planDistillation(augmented({ augment, augmentRegularizers: true }))];
+    expect(planned.updates).toEqual(plain.updates);
+    expect(planned.memory.total).toBeGreaterThan(plain.memory.total);
+    await expect(planDistillation(augmented({ augment: diffAugment() }))).resolves.toBeDefined();
   });
 
   it('can be replaced behind its token', async () => {

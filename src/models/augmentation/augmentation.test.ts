@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { engines, useEngine } from '../../../test/support/engines.js';
 import { gradients } from '../../core/autodiff/index.js';
@@ -78,6 +79,13 @@ describe.each(engines)('augmentation on %s', (engine) => {
       [1, 24, 24, 1],
     );
     expect(row(warp(centred, [scaling(0.5, 0.5)]))[14]).toBeCloseTo(Math.exp(-((2.5 / 2) ** 2) / 12), 1.5);
+  });
+
+  it("warps as PyTorch's operations do in float64", () => {
+    const path = new URL('../../../test/golden/augmentation/warp.json', import.meta.url);
+    const golden = JSON.parse(readFileSync(path, 'utf8')) as { shape: Batch; images: number[]; maps: number[][][]; warped: number[] };
+    const x = tf.tensor4d(golden.images, golden.shape);
+    expect(warp(x, golden.maps).dataSync()).toBeCloseInL2(golden.warped, 1e-5);
   });
 
   it('warping is linear and its gradient the transpose', () => {
