@@ -93,6 +93,6 @@ try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
   if (!(error instanceof OnestepError)) throw error;
-  console.error(`onestep: ${error.message}`);
+  console.error(`onestep: ${error.code}: ${error.message}`);
   process.exitCode = 1;
 }

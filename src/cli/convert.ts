@@ -69,7 +69,7 @@ exit code: 0 where OUT was written, 1 where it was not (nothing is left behind t
       return 0;
     } catch (error) {
       if (!(error instanceof RunError) || error.code !== 'E_RUN_STOPPED') throw error;
-      console.error(`onestep: ${error.message}`);
+      console.error(`onestep: ${error.code}: ${error.message}`);
       return INTERRUPTED;
     }
   },

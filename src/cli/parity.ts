@@ -34,7 +34,7 @@ read, 2 where nothing was compared: wrong options, no such directory, nothing to
       });
     } catch (error) {
       if (!(error instanceof OnestepError)) throw error;
-      console.error(`onestep: ${error.message}`);
+      console.error(`onestep: ${error.code}: ${error.message}`);
       return NOT_COMPARED;
     }
     // NaN is no JSON.

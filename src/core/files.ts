@@ -3,7 +3,7 @@
  * flushed to the disk and renamed, so a crash never leaves half a file that looks whole.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { FileError } from './errors.js';
@@ -54,6 +54,30 @@ export async function withFileErrors<T>(path: string, action: 'read' | 'write', 
   } catch (error) {
     throw toFileError(error, path, action);
   }
+}
+
+/**
+ * A text file in UTF-8 of at most `maxBytes`.
+ *
+ * Throws {@link FileError}: `E_FILE_ABSENT`; `E_FILE_NOT_READABLE` for pipes and devices, which may never end; `E_FILE_FORMAT` for a larger one.
+ */
+export function readTextFile(path: string, maxBytes: number): Promise<string> {
+  return withFileErrors(path, 'read', async () => {
+    const found = await stat(path);
+    if (!found.isFile())
+      throw new FileError(
+        'E_FILE_NOT_READABLE',
+        `${path}: expected a file, found a ${found.isDirectory() ? 'folder' : 'device or a pipe'}`,
+        {
+          help: 'give the path of a file',
+        },
+      );
+    if (found.size > maxBytes)
+      throw new FileError('E_FILE_FORMAT', `${path}: expected a text of at most ${maxBytes} bytes, found ${found.size}`, {
+        help: 'this is another file than its name says; download it again',
+      });
+    return readFile(path, 'utf8');
+  });
 }
 
 const TEMPORARY = /^\..+\.tmp-[0-9a-f]{16}$/;

@@ -1,10 +1,11 @@
 /**
  * Safetensors in several files: an index names the shard of each tensor (`{"weight_map": {"<tensor>": "<file>"}}`).
  */
-import { open, readdir, readFile, stat } from 'node:fs/promises';
+import { open, readdir, stat } from 'node:fs/promises';
 import { dirname, isAbsolute, join } from 'node:path';
 import { FileError, WeightsError } from './errors.js';
-import { withFileErrors } from './files.js';
+import { readTextFile, withFileErrors } from './files.js';
+import { printable } from './pickle/text.js';
 import { duplicateKey, readSafetensors } from './safetensors.js';
 import type { TensorEntry, TensorFile } from './tensor-file.js';
 
@@ -24,22 +25,22 @@ function parseIndex(text: string, path: string): { weightMap: Map<string, string
   try {
     json = JSON.parse(text);
   } catch (cause) {
-    throw new FileError('E_FILE_FORMAT', `${path}: the index is not JSON: ${(cause as Error).message}`, {
+    throw new FileError('E_FILE_FORMAT', `${path}: the index is not JSON: ${printable((cause as Error).message)}`, {
       cause,
       help: 'this is no safetensors index, or a damaged one',
     });
   }
   const twice = duplicateKey(text);
-  if (twice !== undefined) throw wrong(path, `tensor or key ${twice}: expected once, found twice in the index`);
+  if (twice !== undefined) throw wrong(path, `tensor or key ${printable(twice)}: expected once, found twice in the index`);
   if (!isObject(json) || !isObject(json['weight_map'])) throw wrong(path, 'expected an object with a weight_map');
   const weightMap = new Map<string, string>();
   for (const [tensor, shard] of Object.entries(json['weight_map'])) {
     if (typeof shard !== 'string' || shard === '')
-      throw wrong(path, `tensor ${tensor}: expected the name of a file, found ${JSON.stringify(shard)}`);
+      throw wrong(path, `tensor ${printable(tensor)}: expected the name of a file, found ${printable(JSON.stringify(shard))}`);
     if (isAbsolute(shard) || /^[A-Za-z]:/.test(shard) || shard.split(/[\\/]/).includes('..') || shard.includes('\0'))
       throw wrong(
         path,
-        `tensor ${tensor}: expected a file beside the index, found ${JSON.stringify(shard)}, which leaves its folder`,
+        `tensor ${printable(tensor)}: expected a file beside the index, found ${printable(JSON.stringify(shard))}, which leaves its folder`,
         'do not use this index: the files of a model lie in one folder',
       );
     weightMap.set(tensor, shard);
@@ -62,7 +63,7 @@ async function shardPath(index: string, shard: string): Promise<string> {
   if (!found?.isFile())
     throw new FileError(
       'E_FILE_ABSENT',
-      `${index}: expected the shard ${shard} beside it, ${found ? 'found no file of that name' : 'it is missing'}`,
+      `${index}: expected the shard ${printable(shard)} beside it, ${found ? 'found no file of that name' : 'it is missing'}`,
       {
         help: 'download every file that the index names into the same folder',
       },
@@ -72,19 +73,14 @@ async function shardPath(index: string, shard: string): Promise<string> {
 
 /** Opens the shards that an index names as one file; `tensors` is in the order of the index. */
 async function readIndexed(path: string): Promise<TensorFile> {
-  const text = await withFileErrors(path, 'read', async () => {
-    const { size } = await stat(path);
-    if (size > MAX_INDEX_BYTES) throw wrong(path, `expected an index of at most ${MAX_INDEX_BYTES} bytes, found ${size}`);
-    return readFile(path, 'utf8');
-  });
-  const { weightMap, metadata } = parseIndex(text, path);
+  const { weightMap, metadata } = parseIndex(await readTextFile(path, MAX_INDEX_BYTES), path);
   const shards = new Map<string, TensorFile>();
   for (const shard of new Set(weightMap.values())) shards.set(shard, await readSafetensors(await shardPath(path, shard)));
 
   const tensors = new Map<string, TensorEntry>();
   for (const [tensor, shard] of weightMap) {
     const entry = shards.get(shard)!.tensors.get(tensor);
-    if (!entry) throw wrong(path, `tensor ${tensor}: expected in ${shard}, which does not hold it`);
+    if (!entry) throw wrong(path, `tensor ${printable(tensor)}: expected in ${printable(shard)}, which does not hold it`);
     tensors.set(tensor, entry);
   }
   for (const [shard, file] of shards)
@@ -93,15 +89,15 @@ async function readIndexed(path: string): Promise<TensorFile> {
         throw wrong(
           path,
           weightMap.has(tensor)
-            ? `tensor ${tensor}: expected once, found in ${weightMap.get(tensor)} and in ${shard}`
-            : `tensor ${tensor}: found in ${shard}, but not in the index`,
+            ? `tensor ${printable(tensor)}: expected once, found in ${printable(weightMap.get(tensor)!)} and in ${printable(shard)}`
+            : `tensor ${printable(tensor)}: found in ${printable(shard)}, but not in the index`,
         );
 
   const shardOf = (name: string) => {
     const shard = weightMap.get(name);
     if (shard === undefined)
       throw new WeightsError('E_WEIGHTS_MISSING', `${path}: expected a tensor ${name}, found ${weightMap.size} others`, {
-        help: `the index begins with ${[...weightMap.keys()].slice(0, 3).join(', ')}; does it belong to this network?`,
+        help: `the index begins with ${[...weightMap.keys()].slice(0, 3).map(printable).join(', ')}; does it belong to this network?`,
       });
     return shards.get(shard)!;
   };

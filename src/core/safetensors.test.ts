@@ -265,6 +265,17 @@ describe('hostile files', () => {
     }
   });
 
+  it('a header of a million keys is refused before it is parsed', () => {
+    const json = Buffer.from(`{${Array.from({ length: 1e6 }, (_, i) => `"${i}":1`).join(',')}}`);
+    const file = Buffer.concat([Buffer.alloc(8), json]);
+    file.writeBigUInt64LE(BigInt(json.length));
+    const start = performance.now();
+    expect(() => parseSafetensors(file)).toThrow(
+      expect.objectContaining({ code: 'E_FILE_FORMAT', message: expect.stringContaining('names') }),
+    );
+    expect(performance.now() - start).toBeLessThan(1000);
+  });
+
   it('random bytes, and random JSON as header: our error or a valid file', () => {
     const refuse = (bytes: Uint8Array) => {
       try {

@@ -28,6 +28,9 @@ const MAX_HEADER_BYTES = 2 ** 24;
 /** Of one file; each is three objects of JSON. */
 const MAX_TENSORS = 50_000;
 
+/** Five a tensor, the rest for metadata: a header of a million keys would take seconds. */
+const MAX_STRINGS = 6 * MAX_TENSORS;
+
 /** The header, a tensor of it, its shape. */
 const MAX_DEPTH = 3;
 
@@ -81,10 +84,13 @@ function notAHeader(bytes: Uint8Array): string | undefined {
   const [QUOTE, BACKSLASH, OPEN_LIST, CLOSE_LIST, OPEN, CLOSE] = Buffer.from('"\\[]{}');
   let depth = 0;
   let count = 0;
+  let strings = 0;
   for (let at = 0; at < bytes.length; at++) {
     const c = bytes[at];
-    if (c === QUOTE) for (at++; at < bytes.length && bytes[at] !== QUOTE; at++) at += bytes[at] === BACKSLASH ? 1 : 0;
-    else if (c === CLOSE_LIST || c === CLOSE) depth--;
+    if (c === QUOTE) {
+      if (++strings > MAX_STRINGS) return `at most ${MAX_STRINGS} names and texts`;
+      for (at++; at < bytes.length && bytes[at] !== QUOTE; at++) at += bytes[at] === BACKSLASH ? 1 : 0;
+    } else if (c === CLOSE_LIST || c === CLOSE) depth--;
     else if (c === OPEN_LIST || c === OPEN) {
       if (++depth > MAX_DEPTH) return `a header of at most ${MAX_DEPTH} levels`;
       if (++count > 3 * MAX_TENSORS) return `at most ${MAX_TENSORS} tensors`;
@@ -179,8 +185,8 @@ function openWith(header: Header, file: string, readBytes: (begin: number, end: 
   const find = (name: string): Located => {
     const entry = header.tensors.get(name);
     if (!entry)
-      throw new WeightsError('E_WEIGHTS_MISSING', `${file}: expected a tensor ${name}, found ${header.tensors.size} others`, {
-        help: `the file begins with ${[...header.tensors.keys()].slice(0, 3).join(', ') || 'nothing'}; does it belong to this network?`,
+      throw new WeightsError('E_WEIGHTS_MISSING', `${file}: expected a tensor ${printable(name)}, found ${header.tensors.size} others`, {
+        help: `the file begins with ${[...header.tensors.keys()].slice(0, 3).map(printable).join(', ') || 'nothing'}; does it belong to this network?`,
       });
     return entry;
   };
@@ -196,9 +202,13 @@ function openWith(header: Header, file: string, readBytes: (begin: number, end: 
       const { dtype } = find(name);
       const values = asFloat32(await read(name), dtype);
       if (!values)
-        throw new WeightsError('E_WEIGHTS_DTYPE', `${file}: tensor ${name}: expected a dtype that converts to float32, found ${dtype}`, {
-          help: 'convert the file to F32, F16 or BF16 first',
-        });
+        throw new WeightsError(
+          'E_WEIGHTS_DTYPE',
+          `${file}: tensor ${printable(name)}: expected a dtype that converts to float32, found ${dtype}`,
+          {
+            help: 'convert the file to F32, F16 or BF16 first',
+          },
+        );
       return values;
     },
   };
@@ -300,7 +310,7 @@ export async function writeSafetensors(
   let at = 0;
   for (const { name, shape, dtype = 'F32' } of ordered) {
     if (names.has(name))
-      throw new WeightsError('E_WEIGHTS_DUPLICATE', `${path}: tensor ${name}: expected a name of its own, found it taken`, {
+      throw new WeightsError('E_WEIGHTS_DUPLICATE', `${path}: tensor ${printable(name)}: expected a name of its own, found it taken`, {
         help: 'give every tensor its own name',
       });
     names.add(name);
@@ -322,7 +332,7 @@ export async function writeSafetensors(
       if (values.length !== expected)
         throw new WeightsError(
           'E_WEIGHTS_SHAPE',
-          `${path}: tensor ${name}: expected ${expected} values for [${shape.join(', ')}], found ${values.length}`,
+          `${path}: tensor ${printable(name)}: expected ${expected} values for [${shape.join(', ')}], found ${values.length}`,
           {
             help: 'give the shape of the data',
           },
@@ -331,7 +341,7 @@ export async function writeSafetensors(
       if (!bytes)
         throw new WeightsError(
           'E_WEIGHTS_DTYPE',
-          `${path}: tensor ${name}: expected values of ${dtype}, found a ${values.constructor.name}`,
+          `${path}: tensor ${printable(name)}: expected values of ${dtype}, found a ${values.constructor.name}`,
           {
             help: 'give the values as a file of that dtype holds them, or as Float32Array for F32, F16 and BF16',
           },

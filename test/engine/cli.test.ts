@@ -44,7 +44,7 @@ describe('the command line', () => {
   it('answers an error of ours with exit code 1 and no stack trace', async () => {
     const { code, stdout, stderr } = await project.onestep('convert', 'absent.pkl', 'out.safetensors');
     expect([code, stdout]).toEqual([1, '']);
-    expect(stderr).toMatch(/^onestep: .*absent\.pkl.*\nhelp: /);
+    expect(stderr).toMatch(/^onestep: E_FILE_ABSENT: .*absent\.pkl.*\nhelp: /);
     expect(stderr).not.toMatch(/^\s+at /m);
   });
 });

@@ -71,6 +71,16 @@ export class NumpyArray extends PickledObject {
     this.dtype = dtype;
     this.data = data;
   }
+
+  /** The values of an array of one axis, at most `limit` of them; undefined for other arrays and for values that are no numbers. */
+  async list(limit: number): Promise<(number | bigint | boolean)[] | undefined> {
+    const { dtype, data, shape } = this;
+    if (!dtype?.itemSize || !data || shape.length !== 1 || shape[0]! > limit) return undefined;
+    const { itemSize } = dtype;
+    const bytes = await data.read();
+    const values = Array.from({ length: shape[0]! }, (_, i) => scalarOf(bytes.subarray(i * itemSize, (i + 1) * itemSize), dtype));
+    return values.includes(undefined) ? undefined : (values as (number | bigint | boolean)[]);
+  }
 }
 
 function scalarOf(bytes: Uint8Array, dtype: NumpyDtype): number | bigint | boolean | undefined {

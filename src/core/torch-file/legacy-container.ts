@@ -6,6 +6,7 @@ import { FileError } from '../errors.js';
 import {
   ByteCursor,
   describeValue,
+  PickledGlobal,
   SourceSlice,
   unpickle,
   type ByteSource,
@@ -36,7 +37,9 @@ class LegacyStorages {
   }
 
   /** For `persistentLoad`. */
-  readonly load = (id: unknown, context: ConstructionContext): TorchStorage => {
+  readonly load = (id: unknown, context: ConstructionContext): TorchStorage | PickledGlobal => {
+    // Classes of modules come with the text of their source, which is not looked at: `('module', class, file, source)`.
+    if (Array.isArray(id) && id[0] === 'module' && id[1] instanceof PickledGlobal) return id[1];
     const { storage, view } = storageReference(id, context);
     const known = this.#byKey.get(storage.key);
     if (known && (known.dtype !== storage.dtype || known.length !== storage.length))

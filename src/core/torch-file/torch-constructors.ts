@@ -110,7 +110,8 @@ export function torchConstructors(loadNested?: LoadNested): (module: string, nam
     const named = NAMED.get(`${path}.${name}`);
     if (named) return named;
     if (path === 'torch' && (STORAGE_DTYPES.has(name) || TORCH_DTYPES.has(name))) return DATA;
-    if (path === 'torch.storage' && name === 'UntypedStorage') return DATA;
+    // Its name changed with PyTorch 1.13.
+    if (path === 'torch.storage' && (name === 'UntypedStorage' || name === '_UntypedStorage')) return DATA;
     if (path === 'torch.storage' && name === '_load_from_bytes' && loadNested) return loadFromBytes;
     if (/^torch\.nn\.modules\.\w+$/.test(path) && /^[A-Z]\w*$/.test(name)) return module(path, name);
     return undefined;

@@ -1,8 +1,11 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { isTuple, type NumpyArray, type PickledBytes, type PickledDict, type PickledObject } from '../pickle/index.js';
+import { BufferSource, isTuple, type NumpyArray, type PickledBytes, type PickledDict, type PickledObject } from '../pickle/index.js';
 import { readSafetensors } from '../safetensors.js';
 import { type TensorFile } from '../tensor-file.js';
+import { OPCODE } from '../pickle/opcodes.js';
 import { openTorchFile, PersistentObject, stateDict, type TorchTensor } from './index.js';
+import { readTorchFile } from './open-torch-file.js';
+import { bytes, legacy, storage, tensor, write, type Written } from './test-support.js';
 
 const golden = (name: string) => `test/golden/${name}`;
 
@@ -125,6 +128,27 @@ describe('files made by make-torch-files.py', () => {
     ['script.pth', 'E_FILE_UNSUPPORTED', /TorchScript.*\nhelp: .*torch\.jit\.load/s],
   ])('%s is refused by name', async (name, code, message) => {
     await expect(openTorchFile(made(`refused/${name}`))).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
+  });
+});
+
+describe('modules in the legacy container', () => {
+  it('their classes come with the text of their source, which is not looked at', async () => {
+    const linear: Written = { global: 'torch.nn.modules.linear.Linear' };
+    const module = bytes(write({ tuple: ['module', linear, 'linear.py', 'raise SystemExit'] }), OPCODE.BINPERSID);
+    const state: Written = {
+      dict: [
+        ['_parameters', { dict: [['weight', tensor(storage('a', 2, undefined, null), 0, [2], [1])]] }],
+        ['_modules', { dict: [] }],
+      ],
+    };
+    const object = bytes(module, write({ tuple: [] }), OPCODE.NEWOBJ, write(state), OPCODE.BUILD);
+    const { root } = await readTorchFile(new BufferSource(legacy({ object })));
+    const weight = stateDict(root).get('weight')!;
+    expect(await weight.readAsFloat32()).toEqual(Float32Array.of(1, 2));
+    const foreign = write({ tuple: ['module', { global: 'os.system' }, 'os.py', ''] });
+    await expect(readTorchFile(new BufferSource(legacy({ object: bytes(foreign, OPCODE.BINPERSID) })))).rejects.toMatchObject({
+      code: 'E_PICKLE_GLOBAL',
+    });
   });
 });
 

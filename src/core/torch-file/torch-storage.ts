@@ -15,6 +15,7 @@ export const STORAGE_DTYPES: ReadonlyMap<string, TensorDtype> = new Map([
   ['ByteStorage', 'U8'],
   ['BoolStorage', 'BOOL'],
   ['UntypedStorage', 'U8'],
+  ['_UntypedStorage', 'U8'],
 ]);
 
 /** PyTorch's names of dtypes. */

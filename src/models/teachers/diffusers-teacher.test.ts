@@ -1,5 +1,5 @@
 /** Diffusers folders: what is read, and what is refused. Numbers are checked in test/ddpm-unet.test.ts. */
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -250,6 +250,25 @@ describe('diffusersTeacher', () => {
     await expect(loading).rejects.toMatchObject({ code });
     await expect(loading).rejects.toThrow(message());
     mkdirSync(folder, { recursive: true });
+  });
+
+  it.skipIf(process.platform === 'win32')('a configuration that is a device, a page of the wrong kind or a very large file', async () => {
+    const other = mkdtempSync(join(tmpdir(), 'onestep-diffusers-'));
+    const path = join(other, 'config.json');
+    try {
+      symlinkSync('/dev/zero', path);
+      await expect(diffusersTeacher(other).open()).rejects.toMatchObject({ code: 'E_FILE_NOT_READABLE', help: expect.any(String) });
+      rmSync(path);
+      writeFileSync(path, `["${'x'.repeat(500_000)}"]`);
+      const error: unknown = await diffusersTeacher(other)
+        .open()
+        .catch((thrown: unknown) => thrown);
+      expect(error).toMatchObject({ code: 'E_FILE_FORMAT', message: expect.stringMatching(/found \["x{38}\n/) });
+      truncateSync(path, 2 ** 32);
+      await expect(diffusersTeacher(other).open()).rejects.toMatchObject({ code: 'E_FILE_FORMAT', help: expect.any(String) });
+    } finally {
+      rmSync(other, { recursive: true });
+    }
   });
 
   it('a file is no folder', async () => {

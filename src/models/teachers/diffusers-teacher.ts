@@ -1,10 +1,11 @@
 /**
  * Teachers in diffusers folders: `UNet2DModel` of the DDPM family, as `DDPMPipeline.save_pretrained` and the hub have them.
  */
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { FileError } from '../../core/errors.js';
-import { withFileErrors } from '../../core/files.js';
+import { readTextFile } from '../../core/files.js';
+import { printable } from '../../core/pickle/index.js';
 import { openSafetensors } from '../../core/safetensors-index.js';
 import type { TensorFile } from '../../core/tensor-file.js';
 import { openTorchFile } from '../../core/torch-file/index.js';
@@ -35,17 +36,21 @@ async function firstOf(paths: readonly string[]): Promise<string | undefined> {
   return undefined;
 }
 
+/** The configuration of a network, or of its scheduler: a page of JSON. */
+const MAX_CONFIG_BYTES = 1_000_000;
+
 async function readFields(path: string): Promise<Record<string, unknown>> {
-  const text = await withFileErrors(path, 'read', () => readFile(path, 'utf8'));
+  const text = await readTextFile(path, MAX_CONFIG_BYTES);
   const damaged = (problem: string, cause?: unknown) =>
     new FileError('E_FILE_FORMAT', `${path}: expected an object of JSON, ${problem}`, { cause, help: 'download the folder again' });
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw damaged((cause as Error).message, cause);
+    throw damaged(printable((cause as Error).message), cause);
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw damaged(`found ${JSON.stringify(value).slice(0, 40)}`);
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw damaged(`found ${printable(JSON.stringify(value)).slice(0, 40)}`);
   return value as Record<string, unknown>;
 }
 
@@ -75,7 +80,7 @@ export function diffusersTeacher(folder: string, options: DiffusersTeacherOption
     if (configPath === undefined)
       throw new FileError(
         'E_FILE_ABSENT',
-        `${folder}: expected unet/config.json or config.json, found ${found.names.join(', ') || 'nothing'}`,
+        `${folder}: expected unet/config.json or config.json, found ${found.names.slice(0, 8).map(printable).join(', ') || 'nothing'}`,
         {
           help: 'give the folder of a diffusers pipeline or of its network',
         },

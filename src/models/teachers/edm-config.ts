@@ -2,7 +2,7 @@
  * The architecture of an EDM network from what its pickle says of itself: class names and constructor arguments.
  */
 import { ConfigError, WeightsError } from '../../core/errors.js';
-import { describeValue } from '../../core/pickle/index.js';
+import { describeValue, NumpyArray } from '../../core/pickle/index.js';
 import type { PersistentObject } from '../../core/torch-file/index.js';
 import type { BackboneConfig } from '../backbones/backbone.js';
 import { resolveBackboneConfig, type BackboneOptions } from '../backbones/config.js';
@@ -31,16 +31,25 @@ const ARGUMENTS: Readonly<Record<string, readonly string[]>> = {
 /** Classes of networks that are known. */
 export const EDM_NETWORKS: readonly string[] = Object.keys(ARGUMENTS);
 
-/** Strict JSON of a pickled argument; undefined for what is none. */
-function plain(value: unknown): unknown {
+/** More than any constructor's list: an entry a level. */
+const MAX_LIST = 64;
+
+const scalar = (value: unknown): unknown => {
   if (value === null || typeof value === 'string' || typeof value === 'boolean' || typeof value === 'number') return value;
-  if (typeof value === 'bigint') return Number(value);
-  if (Array.isArray(value)) return value.map(plain);
-  return undefined;
+  return typeof value === 'bigint' ? Number(value) : undefined;
+};
+
+/** Strict JSON of a pickled argument, which is a value or a list of values; undefined for what is neither. */
+async function plain(value: unknown): Promise<unknown> {
+  if (!Array.isArray(value) && !(value instanceof NumpyArray)) return scalar(value);
+  const list = value instanceof NumpyArray ? await value.list(MAX_LIST) : value;
+  if (list === undefined || list.length > MAX_LIST) return undefined;
+  const values = list.map(scalar);
+  return values.includes(undefined) ? undefined : values;
 }
 
 /** The constructor's arguments by name; undefined where the object does not have them. */
-export function constructorArguments(module: PersistentObject, path: string): Map<string, unknown> | undefined {
+export async function constructorArguments(module: PersistentObject, path: string): Promise<Map<string, unknown> | undefined> {
   const positional = module.state.get('_init_args');
   const keywords = module.state.get('_init_kwargs');
   if (!Array.isArray(positional) || !(keywords instanceof Map)) return undefined;
@@ -57,7 +66,7 @@ export function constructorArguments(module: PersistentObject, path: string): Ma
     found.set(name, value);
   }
   for (const [name, value] of found) {
-    const json = plain(value);
+    const json = await plain(value);
     if (json === undefined) throw unsupported(`${describeValue(value)} as ${name}`);
     found.set(name, json);
   }

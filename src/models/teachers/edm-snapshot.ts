@@ -2,7 +2,7 @@
  * Teachers in EDM's snapshots: pickles of whole modules, `{ema, …}`.
  */
 import { FileError, WeightsError } from '../../core/errors.js';
-import { describeValue } from '../../core/pickle/index.js';
+import { describeValue, printable } from '../../core/pickle/index.js';
 import { moduleState, openTorchFile, PersistentObject, type TorchFile } from '../../core/torch-file/index.js';
 import type { BackboneConfig } from '../backbones/backbone.js';
 import { weightsOf } from '../nn/weights.js';
@@ -15,7 +15,7 @@ import { torchTensors } from './torch-tensors.js';
 
 /** Options of `edmSnapshot`. */
 export interface EdmSnapshotOptions {
-  /** Which network of the snapshot: `ema`, the averaged one, where undefined. */
+  /** Which network of the snapshot; undefined: `ema`, the averaged one. */
   key?: string;
 }
 
@@ -43,16 +43,18 @@ function chooseModule({ root, path }: TorchFile, key: string | undefined): [stri
   if (whole && key === undefined) return ['', whole];
   const chosen = modules.get(key ?? 'ema');
   if (chosen) return [key ?? 'ema', chosen];
-  const there = [...modules].map(([name, module]) => `${name || 'the file itself'} (${module.className})`);
+  const there = [...modules].map(([name, module]) => `${printable(name) || 'the file itself'} (${printable(module.className)})`);
   const entries =
-    root instanceof Map ? [...root].slice(0, 6).map(([name, value]) => `${String(name)} (${describeValue(value)})`) : [describeValue(root)];
+    root instanceof Map
+      ? [...root].slice(0, 6).map(([name, value]) => `${printable(String(name))} (${describeValue(value)})`)
+      : [describeValue(root)];
   throw new WeightsError(
     there.length > 0 ? 'E_WEIGHTS_KEY' : 'E_WEIGHTS_UNKNOWN',
     `${path}: expected a network under the key ${key ?? 'ema'}, found ${(there.length > 0 ? there : entries).join(', ') || 'nothing'}`,
     {
       help:
         there.length > 0
-          ? 'give one of these as key'
+          ? `give one of these as key, such as { key: '${printable([...modules.keys()][0]!)}' }, on the command line --key; a training state has its network as net`
           : 'this is no EDM snapshot; stateDictTeacher(path) reads state dicts, teacher(path) finds out which it is',
     },
   );
@@ -64,7 +66,7 @@ function innerNetwork(outer: PersistentObject, path: string): PersistentObject {
     const why = /^(VP|VE|iDDPM)Precond$/.test(outer.className)
       ? `; ${outer.className} weighs noise levels by another rule, and its network was trained for that`
       : '';
-    throw unsupported(path, PRECONDITIONING, `the class ${outer.className}`, `${SUPPORTED}${why}`);
+    throw unsupported(path, PRECONDITIONING, `the class ${printable(outer.className)}`, `${SUPPORTED}${why}`);
   }
   const sigmaData = outer.state.get('sigma_data') ?? SIGMA_DATA;
   if (sigmaData !== SIGMA_DATA)
@@ -73,7 +75,8 @@ function innerNetwork(outer: PersistentObject, path: string): PersistentObject {
   const network = inner instanceof Map ? (inner as Map<unknown, unknown>).get('model') : undefined;
   if (!(network instanceof PersistentObject))
     throw unsupported(path, `a network named model in ${PRECONDITIONING}`, describeValue(network));
-  if (!EDM_NETWORKS.includes(network.className)) throw unsupported(path, EDM_NETWORKS.join(' or '), `the class ${network.className}`);
+  if (!EDM_NETWORKS.includes(network.className))
+    throw unsupported(path, EDM_NETWORKS.join(' or '), `the class ${printable(network.className)}`);
   return network;
 }
 
@@ -98,7 +101,7 @@ export async function readEdmSnapshot(file: TorchFile, options: EdmSnapshotOptio
   const [key, outer] = chooseModule(file, options.key);
   const network = innerNetwork(outer, path);
   const tensors = torchTensors(outer, path);
-  const args = constructorArguments(network, path);
+  const args = await constructorArguments(network, path);
   const inferred = await inferBackboneConfig(weightsOf(tensors, path));
   if (inferred.model_type !== network.className)
     throw new WeightsError(

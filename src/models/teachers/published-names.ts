@@ -3,6 +3,7 @@
  * (`model.enc…`, `module.model.enc…`, `ema.model.enc…`, `enc…`).
  */
 import { WeightsError } from '../../core/errors.js';
+import { printable } from '../../core/pickle/index.js';
 import type { TensorFile } from '../../core/tensor-file.js';
 import type { BackboneConfig } from '../backbones/backbone.js';
 import { createBackbone, resolveBackboneConfig, type BackboneOptions } from '../backbones/config.js';
@@ -43,7 +44,7 @@ function anchorOf(config: BackboneConfig): { anchor: string; published: string }
   return { anchor: anchor.slice(published.length), published };
 }
 
-const shown = (prefix: string) => (prefix === '' ? 'no prefix' : prefix);
+const shown = (prefix: string) => (prefix === '' ? 'no prefix' : printable(prefix));
 
 function prefixesOf(names: Iterable<string>, config: BackboneConfig | undefined): string[] {
   const anchor = config && anchorOf(config).anchor;
@@ -65,7 +66,7 @@ function prefixesOf(names: Iterable<string>, config: BackboneConfig | undefined)
 /** The first few groups of names before their last two parts, for an error about a file without a network. */
 function groupsOf(names: Iterable<string>): string {
   const groups = new Set([...names].map((name) => name.split('.')[0]!));
-  const list = [...groups];
+  const list = [...groups].map(printable);
   return list.slice(0, 6).join(', ') + (list.length > 6 ? `, … (${list.length})` : '');
 }
 
@@ -116,14 +117,14 @@ export async function findNetwork(file: TensorFile, path: string, search: Networ
   const notes: string[] = [];
   if (prefix !== published)
     notes.push(
-      `names begin with ${prefix === '' ? 'nothing' : prefix} instead of ${published || 'nothing'}; they are read as ${published || 'plain names'}`,
+      `names begin with ${prefix === '' ? 'nothing' : printable(prefix)} instead of ${published || 'nothing'}; they are read as ${published || 'plain names'}`,
     );
   if (rest.length > 0) notes.push(`left out: ${rest.length} tensors besides the network (${groupsOf(rest)})`);
   const unused = unusedOf(config, names);
   if (unused.length > 0) {
     for (const name of unused) names.delete(name);
     notes.push(
-      `left out: ${unused.length} tensors that the network does not have (${unused.slice(0, 3).join(', ')}${unused.length > 3 ? ', …' : ''})`,
+      `left out: ${unused.length} tensors that the network does not have (${unused.slice(0, 3).map(printable).join(', ')}${unused.length > 3 ? ', …' : ''})`,
     );
   }
   return { config, weights: renamed(file, names), notes };

@@ -2,6 +2,7 @@
  * Files of teachers, opened: which format, which architecture, and the weights under the architecture's own names.
  */
 import { basename } from 'node:path';
+import { ConfigError } from '../../core/errors.js';
 import type { TensorFile } from '../../core/tensor-file.js';
 import type { BackboneConfig } from '../backbones/backbone.js';
 import { createBackbone } from '../backbones/config.js';
@@ -38,7 +39,19 @@ export function fileTeacher(
   { name, options }: { name: string; options: object },
   open: (found: Probe) => Promise<TeacherFile>,
 ): FileTeacherLoader {
-  const openNow = async () => open(await probe(typeof path === 'string' ? path : await path()));
+  const openNow = async () => {
+    const found = await probe(typeof path === 'string' ? path : await path());
+    try {
+      return await open(found);
+    } catch (error) {
+      // Schemas know neither the file nor what to do.
+      if (!(error instanceof ConfigError) || error.help !== undefined) throw error;
+      throw new ConfigError(`${found.path}: architecture`, error.problems, {
+        cause: error,
+        help: 'the file is damaged, or of another network; if it is the published one, give its architecture by the option config',
+      });
+    }
+  };
   const shown = basename(name.replace(/[/\\]+$/, '')) || name;
   return {
     name: shown,

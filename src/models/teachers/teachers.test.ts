@@ -5,6 +5,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { TensorFile } from '../../core/tensor-file.js';
 import { halfToFloat32, float32ToHalf } from '../../core/tensor-file.js';
+import { BufferSource, NumpyArray, NumpyDtype, PickledBytes } from '../../core/pickle/index.js';
 import { openTorchFile, PersistentObject, type TorchFile } from '../../core/torch-file/index.js';
 import { PhiloxRandom } from '../../core/random.js';
 import { writeSafetensors, type TensorToWrite } from '../../core/safetensors.js';
@@ -44,6 +45,15 @@ async function goldenAs(
   });
   await writeSafetensors(path, tensors, metadata);
   return path;
+}
+
+/** An array as a pickle holds it. */
+function numpyArray(code: string, shape: number[], values: ArrayBufferView): NumpyArray {
+  const array = new NumpyArray();
+  array.shape = shape;
+  array.dtype = new NumpyDtype([code]);
+  array.data = new PickledBytes(new BufferSource(new Uint8Array(values.buffer)), 0, values.byteLength);
+  return array;
 }
 
 async function expectGoldenValues(loader: FileTeacherLoader): Promise<void> {
@@ -117,6 +127,27 @@ describe('prefixes and nested files', () => {
     expect((await teacher(path).open()).notes.join('\n')).toMatch(/begin with nothing instead of model\./);
     await expectGoldenValues(teacher(path));
     await expectGoldenValues(safetensorsTeacher(path, { config }));
+  });
+
+  it('a configuration that is none: the error names the file and says what to do', async () => {
+    const path = await goldenAs(at('many-blocks.safetensors'), (name) => name, {
+      config: JSON.stringify({ ...config, num_blocks: 1e9 }),
+    });
+    await expect(teacher(path).open()).rejects.toMatchObject({
+      code: 'E_CONFIG',
+      message: expect.stringMatching(/many-blocks\.safetensors: architecture: 1 problem\n.*num_blocks[^]*help: /),
+    });
+  });
+
+  it('names with control characters, and long ones, do not reach the terminal', async () => {
+    const path = await goldenAs(at('names.safetensors'), (name) => `\u001b[31m${'x'.repeat(2000)}\n.${name.replace('enc.', 'down.')}`);
+    const error = (await teacher(path)
+      .open()
+      .catch((thrown: unknown) => thrown)) as Error & { code: string };
+    expect(error.code).toBe('E_WEIGHTS_UNKNOWN');
+    expect(error.message).toMatch(/\\u001b\[31mxxx/);
+    expect(error.message).not.toMatch(/\u001b/);
+    expect(error.message.length).toBeLessThan(1500);
   });
 
   it("tensors that are not the network's are left out and counted", async () => {
@@ -218,6 +249,25 @@ describe('what an EDM snapshot says of itself', () => {
     expect((await readEdmSnapshot(file, {})).config).toEqual(config);
   });
 
+  it('lists in arrays of NumPy are lists; arrays of texts and of more axes are refused', async () => {
+    const { file, inner } = await opened();
+    const kwargs = inner.get('_init_kwargs') as State;
+    kwargs.set('channel_mult', numpyArray('i8', [2], BigInt64Array.of(1n, 2n)));
+    kwargs.set('resample_filter', numpyArray('f4', [4], Float32Array.of(1, 3, 3, 1)));
+    expect((await readEdmSnapshot(file, {})).config).toEqual(config);
+    for (const array of [numpyArray('i8', [1, 2], BigInt64Array.of(1n, 2n)), [[1], [2]], Array.from({ length: 100 }, () => 1)]) {
+      kwargs.set('channel_mult', array);
+      await expect(readEdmSnapshot(file, {})).rejects.toMatchObject({
+        code: 'E_WEIGHTS_UNSUPPORTED',
+        message: expect.stringMatching(/as channel_mult/),
+      });
+    }
+    const itself: unknown[] = [];
+    itself.push(itself);
+    kwargs.set('channel_mult', itself);
+    await expect(readEdmSnapshot(file, {})).rejects.toMatchObject({ code: 'E_WEIGHTS_UNSUPPORTED' });
+  });
+
   it('without arguments the architecture is inferred, and a note says so', async () => {
     const { file, inner } = await opened();
     inner.delete('_init_kwargs');
@@ -238,7 +288,7 @@ describe('what an EDM snapshot says of itself', () => {
     expect((await readEdmSnapshot(file, { key: 'net' })).format).toContain('(pickle, net)');
     await expect(readEdmSnapshot(file, {})).rejects.toMatchObject({
       code: 'E_WEIGHTS_KEY',
-      message: expect.stringContaining('under the key ema, found net (EDMPrecond)'),
+      message: expect.stringMatching(/under the key ema, found net \(EDMPrecond\)\nhelp: .*key: 'net'.*--key/),
     });
   });
 

@@ -2,6 +2,7 @@
  * Tensors of a PyTorch file as one file of weights.
  */
 import { WeightsError } from '../../core/errors.js';
+import { printable } from '../../core/pickle/index.js';
 import { stateDict, type TorchTensor } from '../../core/torch-file/index.js';
 import type { TensorEntry, TensorFile } from '../../core/tensor-file.js';
 
@@ -13,7 +14,7 @@ export function torchTensors(root: unknown, path: string): TensorFile {
     const tensor = found.get(name);
     if (!tensor)
       throw new WeightsError('E_WEIGHTS_MISSING', `${path}: expected a tensor ${name}, found ${found.size} others`, {
-        help: `the file begins with ${[...found.keys()].slice(0, 3).join(', ') || 'nothing'}; does it belong to this network?`,
+        help: `the file begins with ${[...found.keys()].slice(0, 3).map(printable).join(', ') || 'nothing'}; does it belong to this network?`,
       });
     return tensor;
   };

@@ -1,13 +1,14 @@
 /**
  * A directory of golden vectors: which files belong together, and what they hold.
  */
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
 import { ArgumentError, FileError } from '../../core/errors.js';
-import { withFileErrors } from '../../core/files.js';
+import { readTextFile, withFileErrors } from '../../core/files.js';
 import { parseOptions } from '../../core/options.js';
+import { printable } from '../../core/pickle/index.js';
 import { readSafetensors } from '../../core/safetensors.js';
 import type { TensorFile } from '../../core/tensor-file.js';
 
@@ -138,17 +139,15 @@ const MAX_JSON_BYTES = 64e6;
 
 /** Parsed JSON. Throws `FileError`: missing, unreadable, too large, or `E_FILE_FORMAT`. */
 export async function readJson(path: string): Promise<unknown> {
-  return withFileErrors(path, 'read', async () => {
-    const { size } = await stat(path);
-    if (size > MAX_JSON_BYTES)
-      throw new FileError('E_FILE_FORMAT', `${path}: expected at most ${MAX_JSON_BYTES} bytes of JSON, found ${size}`);
-    const text = await readFile(path, 'utf8');
-    try {
-      return JSON.parse(text) as unknown;
-    } catch (cause) {
-      throw new FileError('E_FILE_FORMAT', `${path}: expected JSON: ${(cause as Error).message}`, { cause });
-    }
-  });
+  const text = await readTextFile(path, MAX_JSON_BYTES);
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (cause) {
+    throw new FileError('E_FILE_FORMAT', `${path}: expected JSON: ${printable((cause as Error).message)}`, {
+      cause,
+      help: 'the file is damaged, or not what its name says; write it again',
+    });
+  }
 }
 
 const description = z.looseObject({
