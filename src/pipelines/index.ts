@@ -13,4 +13,5 @@ export { formatParity, parity, type ParityOptions, type ParityRow } from './pari
 export { planDistillation, type DistillationPlan, type PlannedMemory } from './plan.js';
 export { formatPlan, formatPresets } from './plan-table.js';
 export { describePreset, presets, type Preset, type PresetOptions } from './presets.js';
+export type { PresetFeatureWeights } from './preset-parts.js';
 export { presetTable, type PresetFeatures, type PresetName, type PresetRow } from './preset-table.js';

@@ -9,10 +9,14 @@ import type { Discriminator } from '../core/contracts/training.js';
 import { ConfigError, OnestepError } from '../core/errors.js';
 import type { BackboneConfig } from '../models/backbones/backbone.js';
 import { publishedBackbones, resolveBackboneConfig } from '../models/backbones/config.js';
+import { classifierEmbeddings, randomEmbeddings } from '../models/discriminators/class-embeddings.js';
+import { projected } from '../models/discriminators/projected-discriminator.js';
+import { deit, efficientnetLite0, vgg16bn } from '../models/features/feature-loaders.js';
+import type { FeatureNetworkLoader } from '../models/features/feature-network.js';
 import { teacher } from '../models/teachers/any-teacher.js';
 import { publishedTeachers, type PublishedTeacherName } from '../models/teachers/published-teachers.js';
 import type { TeacherLoader } from '../models/teachers/teacher.js';
-import type { PresetRow } from './preset-table.js';
+import type { PresetFeatures, PresetRow } from './preset-table.js';
 
 /** A part that cannot be built: it says what to give in its place. */
 function missingPart<T>(part: string, options: unknown, missing: string): Part<T> {
@@ -25,15 +29,39 @@ function missingPart<T>(part: string, options: unknown, missing: string): Part<T
   };
 }
 
-/** The paper's discriminator. The place where the projected discriminator over `features` comes in. */
-export function presetDiscriminator({ features, classes }: PresetRow): Part<Discriminator> {
-  const heads = classes > 0 ? `class-conditional heads (${classes} classes)` : 'unconditional heads';
-  return missingPart(
-    'projected',
-    { features, classes },
-    `discriminator: the paper's looks through ${features.join(' and ')}, with ${heads}; this version has no such part: pass another as \`discriminator\`, such as encoderDiscriminator(), which looks through the teacher's encoder`,
-  );
+/** Where the weights of a feature network are, by its name; undefined: where they are published. */
+export interface PresetFeatureWeights {
+  /** torchvision's `vgg16_bn`. */
+  vgg16bn?: string | undefined;
+  /** timm's `tf_efficientnet_lite0`. */
+  efficientnetLite0?: string | undefined;
+  /** timm's `deit_base_distilled_patch16_224`. */
+  deit?: string | undefined;
 }
+
+/** Loaders by the names of the table. */
+const FEATURES: Readonly<Record<PresetFeatures, (weights: PresetFeatureWeights) => FeatureNetworkLoader>> = {
+  'VGG16-BN': (weights) => vgg16bn(weights.vgg16bn),
+  'EfficientNet-lite0': (weights) => efficientnetLite0(weights.efficientnetLite0),
+  'DeiT-base-distilled': (weights) => deit('base', weights.deit),
+};
+
+/** The paper's discriminator; of a class-conditional recipe with conditional heads, whose embeddings start from `embeddings`. */
+export function presetDiscriminator(
+  { features, classes }: PresetRow,
+  weights: PresetFeatureWeights,
+  embeddings: readonly number[] | 'random' | undefined,
+): Part<Discriminator> {
+  const networks = features.map((name) => FEATURES[name](weights));
+  if (classes === 0) return projected(networks);
+  // The thousand classes of ImageNet are the classifier's own; which of them stand for others', only the caller knows.
+  const rows = embeddings ?? (classes === IMAGENET_CLASSES ? 'all' : 'random');
+  const start =
+    rows === 'random' ? randomEmbeddings() : classifierEmbeddings(weights.efficientnetLite0, rows === 'all' ? {} : { classes: [...rows] });
+  return projected(networks, { conditional: { classes, embeddings: start } });
+}
+
+const IMAGENET_CLASSES = 1000;
 
 /** The images that a path names. The place where readers of EDM's zips and folders come in. */
 export function presetData(path: string | undefined, { title }: PresetRow): Part<DataSource> {

@@ -17,11 +17,12 @@ import type { TeacherLoader } from '../models/teachers/teacher.js';
 import type { DistillOptions } from './distillation.js';
 import type { Evaluator } from './evaluator.js';
 import { planDistillation, type DistillationPlan } from './plan.js';
-import { presetData, presetDiscriminator, presetTeacher } from './preset-parts.js';
+import { presetData, presetDiscriminator, presetTeacher, type PresetFeatureWeights } from './preset-parts.js';
 import { presetTable, type PresetName, type PresetRow } from './preset-table.js';
 import { runSchema, type RunSettings, type scheduleSchema } from './run-options.js';
 
 const positive = z.number().positive();
+const reference = z.string().min(1).optional();
 
 /** What a preset takes besides the settings of a run and its parts. */
 const recipe = z.strictObject({
@@ -33,6 +34,10 @@ const recipe = z.strictObject({
   r1: z.strictObject({ gamma: z.number().min(0).optional(), every: z.number().int().positive().optional() }).default({}),
   /** How logits become a loss: `mean`, or `sum` as the paper's reference code does. */
   reduction: z.enum(reductions).default('mean'),
+  /** Where the feature networks' weights are; undefined: where they are published. */
+  features: z.strictObject({ vgg16bn: reference, efficientnetLite0: reference, deit: reference }).default({}),
+  /** What class embeddings start from: ImageNet's classes, one for each of the set's, or `random`. */
+  classEmbeddings: z.union([z.literal('random'), z.array(z.number().int().min(0).max(999))]).optional(),
 });
 
 const isObject = (value: unknown) => typeof value === 'object' && value !== null;
@@ -51,13 +56,21 @@ const parts = z.object({
 });
 
 /** Options of a preset: everything that `distill` takes of a run, where undefined the paper's. */
-export interface PresetOptions extends Partial<Omit<RunSettings, 'schedule'>>, z.input<typeof recipe> {
+export interface PresetOptions
+  extends Partial<Omit<RunSettings, 'schedule'>>, Omit<z.input<typeof recipe>, 'features' | 'classEmbeddings'> {
   /** A path, a published name, `hf:owner/name[/file][@revision]` or a loader. Default: the row's published teacher. */
   teacher?: string | TeacherLoader | undefined;
   /** Real images, a source or the path of a data set. */
   data?: string | Provided<DataSource> | undefined;
-  /** Default: the paper's projected discriminator. */
+  /** Default: the paper's projected discriminator, over the weights that `features` names. */
   discriminator?: Provided<Discriminator> | undefined;
+  /** The feature networks' weights: paths, `https://…` or `hf:owner/name/file`. Default: as they are published, fetched when the run starts. */
+  features?: PresetFeatureWeights;
+  /**
+   * Class-conditional recipes: what the heads' class embeddings start from, `random` or the ImageNet class of each class in
+   * order (rows of EfficientNet-lite0's classifier). Default: ImageNet's own for ImageNet, else random.
+   */
+  classEmbeddings?: readonly number[] | 'random';
   /** Default: the row's `images` and `batchSize`, in one micro-batch. */
   schedule?: Partial<z.input<typeof scheduleSchema>>;
   evaluate?: Provided<Evaluator>;
@@ -79,6 +92,8 @@ function resolvePreset(name: PresetName, options: PresetOptions): DistillOptions
     learningRates,
     r1: penalty,
     reduction,
+    features,
+    classEmbeddings,
     evaluate,
     sinks,
     signal,
@@ -92,7 +107,7 @@ function resolvePreset(name: PresetName, options: PresetOptions): DistillOptions
     // What is no object is left for the schema to name.
     schedule: schedule === undefined || isObject(schedule) ? { images: row.images, batchSize: row.batchSize, ...schedule } : schedule,
   };
-  const checked = recipe.safeParse({ method, learningRates, r1: penalty, reduction });
+  const checked = recipe.safeParse({ method, learningRates, r1: penalty, reduction, features, classEmbeddings });
   const results = [checked, parts.safeParse({ teacher, data, discriminator }), runSchema.safeParse(settings)];
   const problems = results.flatMap(({ error }) => (error ? describeIssues(error) : []));
   if (!checked.success || problems.length > 0)
@@ -107,7 +122,7 @@ function resolvePreset(name: PresetName, options: PresetOptions): DistillOptions
     data: data === undefined || typeof data === 'string' ? presetData(data, row) : data,
     freeze: given.method === 'GDD' ? freezeNothing() : freezeConvolutions({ level: 1 }),
     loss: distributional({
-      discriminator: discriminator ?? presetDiscriminator(row),
+      discriminator: discriminator ?? presetDiscriminator(row, given.features, given.classEmbeddings),
       adversarial: nonSaturating(),
       regularizers: [r1({ gamma: given.r1.gamma ?? row.r1.gamma, every })],
       optimizer: new Adam(lazyRegularization({ ...PAPER_ADAM, learningRate: rates.discriminator }, every)),

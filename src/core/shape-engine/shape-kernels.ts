@@ -175,6 +175,10 @@ export const shapeRules: Readonly<Record<string, ShapeRule>> = {
   DepthwiseConv2dNative: convolution(true),
   DepthwiseConv2dNativeBackpropInput: (_inputs, { inputShape }) => float(inputShape),
   DepthwiseConv2dNativeBackpropFilter: (_inputs, { filterShape }) => float(filterShape),
+  DepthToSpace: ({ x }, { blockSize }) => {
+    const [batch, height, width, channels] = x!.shape as [number, number, number, number];
+    return float([batch, height * blockSize, width * blockSize, channels / blockSize ** 2]);
+  },
   MaxPool: pool,
   AvgPool: pool,
   MaxPoolGrad: ({ input }) => like(input!),
