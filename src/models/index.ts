@@ -86,7 +86,7 @@ export {
 export { constant, kaimingUniform, normal, ones, pytorchDefault, uniform, xavierUniform, zeros } from './nn/initializers.js';
 export { weightsOf } from './nn/weights.js';
 export { Module, type Initializer, type WeightSource } from './nn/module.js';
-export { bilinearMatrix, resample2d, resampleMatrix, resizeBilinear } from './nn/resample.js';
+export { bilinearMatrix, resample2d, resampleMatrix, resizeBilinear, type ResizeOptions } from './nn/resample.js';
 export { SpectralNormConv2d, type SpectralConvOptions } from './nn/spectral-norm.js';
 export {
   denoise,

@@ -3,34 +3,14 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { engines, useEngine } from '../../../test/support/engines.js';
 import { gradients, vectorJacobianProduct } from '../../core/autodiff/index.js';
 import { PhiloxRandom } from '../../core/random.js';
-import { resizeBilinear } from '../nn/resample.js';
 import { RandomProjection } from './random-projection.js';
 
 const normal = (name: string, shape: [number, number, number, number]) =>
   tf.tensor4d(new PhiloxRandom(3).stream(name).normal(shape.reduce((a, b) => a * b, 1)), shape);
 
-describe('bilinear interpolation', () => {
-  beforeAll(() => useEngine(engines[0]!));
-  const row = (values: number[]) => tf.tensor4d(values, [1, 1, values.length, 1]);
-
-  it('with aligned corners meets the first and the last value, by hand', () => {
-    const doubled = resizeBilinear(row([0, 3, 9]), 1, 6, { alignCorners: true });
-    // Positions 0, 0.4, 0.8, 1.2, 1.6, 2.
-    expect(doubled.dataSync()).toBeAllclose([0, 1.2, 2.4, 4.2, 6.6, 9], { atol: 1e-6 });
-  });
-
-  it('with scaled centres holds the border, by hand', () => {
-    expect(resizeBilinear(row([0, 4]), 1, 4, { alignCorners: false }).dataSync()).toBeAllclose([0, 1, 3, 4]);
-    expect(resizeBilinear(row([0, 1, 2, 3]), 1, 2, { alignCorners: false }).dataSync()).toBeAllclose([0.5, 2.5]);
-  });
-
-  it('of one value is that value, to one value the first', () => {
-    expect(resizeBilinear(row([7]), 2, 2, { alignCorners: true }).dataSync()).toBeAllclose([7, 7, 7, 7]);
-    expect(resizeBilinear(row([7, 8]), 1, 1, { alignCorners: true }).dataSync()).toBeAllclose([7]);
-  });
-});
-
 describe('the random projection', () => {
+  beforeAll(() => useEngine(engines[0]!));
+
   it('has the published names, widths and default initialisation', () => {
     const projection = new RandomProjection({ prefix: 'p.', channels: [24, 40, 112, 320] }).initialize(new PhiloxRandom(0));
     expect(projection.parameters()).toEqual([]);

@@ -77,7 +77,7 @@ export class RandomProjection extends Module {
         const sum = coarser ? tf.add<tf.Tensor4D>(own, coarser) : own;
         // A 1x1 convolution and an interpolation whose weights sum to 1 commute: convolving first costs a quarter.
         const [, height, width] = sum.shape;
-        coarser = resizeBilinear(mix(sum, scale), 2 * height, 2 * width, { alignCorners: true });
+        coarser = resizeBilinear(mix(sum, scale), [2 * height, 2 * width], { alignCorners: true });
         mixed.unshift(coarser);
       }
       return mixed;

@@ -5,7 +5,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { RandomSource } from '../../core/contracts/random.js';
 import { ArgumentError } from '../../core/errors.js';
 import { Module, type WeightSource } from '../nn/module.js';
-import { resizeBilinear2d } from '../nn/resize.js';
+import { resizeBilinear } from '../nn/resample.js';
 import type { FeatureInput, FeatureNetwork, FeatureStage } from './feature-network.js';
 
 /** Mean and standard deviation of ImageNet's images in [0, 1]. */
@@ -26,7 +26,7 @@ export function prepareImages(images: tf.Tensor4D, { size, mean, std }: FeatureI
     const b = mean.map((centre, c) => (0.5 - centre) / std[c]!);
     const scaled = a.every((value) => value === 1) ? images : tf.mul<tf.Tensor4D>(images, tf.tensor1d(a));
     const normal = b.every((value) => value === 0) ? scaled : tf.add<tf.Tensor4D>(scaled, tf.tensor1d(b));
-    return resizeBilinear2d(normal, [size, size]);
+    return resizeBilinear(normal, [size, size]);
   });
 }
 

@@ -34,42 +34,73 @@ export function resample2d(x: tf.Tensor4D, taps: readonly number[], direction: '
   return alongAxes(x, (size) => resampleMatrix(size, taps, direction, pad));
 }
 
+/** Options of `resizeBilinear`. */
+export interface ResizeOptions {
+  /** True: first and last pixels' centres coincide. False: the images' borders do. Default false. */
+  alignCorners?: boolean;
+}
+
 /**
- * The matrix `[outputs, size]` that interpolates one axis linearly, row by row; each row sums to 1.
+ * The matrix `[outputs, size]` that interpolates one axis linearly, row by row, as PyTorch's `interpolate` without antialiasing.
  *
- * `alignCorners`: the first and last samples of both grids coincide, so output o reads position o*(size-1)/(outputs-1);
- * otherwise pixel centres are scaled, (o + 1/2)*size/outputs - 1/2, held at the border. As PyTorch's `interpolate`.
+ * `alignCorners`: output o reads position o (size-1)/(outputs-1); otherwise (o + 1/2) size/outputs - 1/2, held at the border.
  */
-export function bilinearMatrix(size: number, outputs: number, alignCorners: boolean) {
+export function bilinearMatrix(size: number, outputs: number, { alignCorners = false }: ResizeOptions = {}) {
   const matrix = new Float32Array(outputs * size);
-  for (let o = 0; o < outputs; o++) {
-    const position = alignCorners ? (outputs > 1 ? (o * (size - 1)) / (outputs - 1) : 0) : Math.max(0, ((o + 0.5) * size) / outputs - 0.5);
-    const low = Math.min(Math.floor(position), size - 1);
-    const high = Math.min(low + 1, size - 1);
-    matrix[o * size + low]! += 1 - (position - low);
-    matrix[o * size + high]! += position - low;
+  for (let output = 0; output < outputs; output++) {
+    // Rounded where PyTorch rounds: a network may answer to the last bit of a weight (an activation near its kink).
+    const scale = Math.fround(alignCorners ? (outputs > 1 ? (size - 1) / (outputs - 1) : 0) : size / outputs);
+    const at = Math.max(0, Math.fround(alignCorners ? scale * output : scale * (output + 0.5) - 0.5));
+    const left = Math.min(size - 1, Math.floor(at));
+    const right = Math.min(size - 1, left + 1);
+    matrix[output * size + left]! += 1 - (at - left);
+    matrix[output * size + right]! += at - left;
   }
   return { matrix, outputs };
 }
 
-/** Bilinear interpolation of `x` `[B, H, W, C]` to `[B, height, width, C]`; see `bilinearMatrix`. */
-export function resizeBilinear(x: tf.Tensor4D, height: number, width: number, options: { alignCorners: boolean }): tf.Tensor4D {
-  return alongAxes(x, (size, axis) => bilinearMatrix(size, axis === 'height' ? height : width, options.alignCorners));
+/** Bilinear interpolation of `x` `[B, H, W, C]` to `[B, height, width, C]`; see `bilinearMatrix`. `x` itself where it has that size. */
+export function resizeBilinear(x: tf.Tensor4D, [height, width]: readonly [number, number], options: ResizeOptions = {}): tf.Tensor4D {
+  return alongAxes(x, (size, axis) => {
+    const outputs = axis === 'height' ? height : width;
+    return outputs === size ? undefined : bilinearMatrix(size, outputs, options);
+  });
 }
 
-/** Multiplies height and width of `x` by a matrix each. */
+/** Where pixels have few channels, a row of them is multiplied as one vector: larger products are faster. */
+const FEW_CHANNELS = 4;
+
+/** `matrix` `[outputs, size]`, transposed, with every element times the identity of `channels`: `[size * channels, outputs * channels]`. */
+function expandColumns(matrix: Float32Array, size: number, outputs: number, channels: number): Float32Array {
+  const expanded = new Float32Array(size * channels * outputs * channels);
+  for (let input = 0; input < size; input++)
+    for (let output = 0; output < outputs; output++)
+      for (let c = 0; c < channels; c++)
+        expanded[(input * channels + c) * outputs * channels + output * channels + c] = matrix[output * size + input]!;
+  return expanded;
+}
+
+/** Multiplies height and width of `x` by a matrix each; undefined leaves an axis as it is. */
 export function alongAxes(
   x: tf.Tensor4D,
-  matrixFor: (size: number, axis: 'height' | 'width') => { matrix: Float32Array; outputs: number },
+  matrixFor: (size: number, axis: 'height' | 'width') => { matrix: Float32Array; outputs: number } | undefined,
 ): tf.Tensor4D {
   return tf.tidy(() => {
     const [batch, height, width, channels] = x.shape;
     const rows = matrixFor(height, 'height');
     const columns = matrixFor(width, 'width');
-    const vertical = tf.tensor3d(rows.matrix, [1, rows.outputs, height]);
-    const horizontal = tf.tensor3d(columns.matrix, [1, columns.outputs, width]);
-    const half = tf.matMul(vertical, tf.reshape(x, [batch, height, width * channels]));
-    const whole = tf.matMul(horizontal, tf.reshape(half, [batch * rows.outputs, width, channels]));
-    return tf.reshape(whole, [batch, rows.outputs, columns.outputs, channels]);
+    const newHeight = rows?.outputs ?? height;
+    const newWidth = columns?.outputs ?? width;
+    let y: tf.Tensor = x;
+    if (rows) y = tf.matMul(tf.tensor3d(rows.matrix, [1, newHeight, height]), tf.reshape(y, [batch, height, width * channels]));
+    if (columns && channels <= FEW_CHANNELS) {
+      const [from, to] = [width * channels, newWidth * channels];
+      const expanded = tf.tensor2d(expandColumns(columns.matrix, width, newWidth, channels), [from, to]);
+      y = tf.matMul(tf.reshape(y, [batch * newHeight, from]) as tf.Tensor2D, expanded);
+    } else if (columns) {
+      const horizontal = tf.tensor3d(columns.matrix, [1, newWidth, width]);
+      y = tf.matMul(horizontal, tf.reshape(y, [batch * newHeight, width, channels]));
+    }
+    return tf.reshape(y, [batch, newHeight, newWidth, channels]);
   });
 }
