@@ -6,6 +6,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { fusedDepthwise, fusedMaxPoolGrad } from '../../native/windows.js';
 import { windowCorrection } from './avg-pool-grad.js';
 import { composed, frame, type ComposedKernel } from './kernel.js';
+import { oneDnnConv2D, oneDnnConv2DBackpropFilter, oneDnnConv2DBackpropInput } from './onednn.js';
 
 type Shape4D = [number, number, number, number];
 
@@ -67,23 +68,43 @@ export function touchingWindows(inputShape: number[], { filterSize, strides, pad
 
 const valid = (attrs: object) => ({ ...attrs, pad: 'valid', dimRoundingMode: undefined });
 
+/** With the name of the padding where its numbers come to the same: nothing needs to be framed then. */
+function named(inputShape: number[], filterShape: number[], attrs: any, depthwise: boolean): any {
+  if (isNamed(attrs.pad)) return attrs;
+  const { strides, dilations = 1 } = attrs;
+  const { top, bottom, left, right } = convFrame(inputShape, filterShape, attrs, depthwise);
+  for (const pad of ['valid', 'same'] as const) {
+    const other = convFrame(inputShape, filterShape, { strides, dilations, pad }, depthwise);
+    if (other.top === top && other.bottom === bottom && other.left === left && other.right === right)
+      return { ...attrs, pad, dimRoundingMode: undefined };
+  }
+  return attrs;
+}
+
 const convolutions = (prefix: string, forward: string, depthwise: boolean): ComposedKernel[] => [
-  composed('tensorflow', forward, ({ x, filter }, attrs, stock) => {
-    const quick = depthwise ? depthwiseInOnePass(x!, filter!, attrs) : undefined;
+  composed('tensorflow', forward, ({ x, filter }, given, stock) => {
+    const quick = depthwise ? depthwiseInOnePass(x!, filter!, given) : undefined;
     if (quick) return quick;
-    if (isNamed(attrs.pad)) return stock({ x: x!, filter: filter! }, attrs);
-    return stock({ x: put(x!, convFrame(x!.shape, filter!.shape, attrs, depthwise)), filter: filter! }, valid(attrs));
+    const attrs = named(x!.shape, filter!.shape, given, depthwise);
+    const run = (images: tf.Tensor, how: object) =>
+      (depthwise ? undefined : oneDnnConv2D(images, filter!, how)) ?? stock({ x: images, filter: filter! }, how);
+    return isNamed(attrs.pad) ? run(x!, attrs) : run(put(x!, convFrame(x!.shape, filter!.shape, attrs, depthwise)), valid(attrs));
   }),
-  composed('tensorflow', `${prefix}BackpropInput`, ({ dy, filter }, attrs, stock) => {
-    const quick = depthwise ? depthwiseInOnePass(dy!, filter!, attrs, attrs.inputShape) : undefined;
+  composed('tensorflow', `${prefix}BackpropInput`, ({ dy, filter }, given, stock) => {
+    const quick = depthwise ? depthwiseInOnePass(dy!, filter!, given, given.inputShape) : undefined;
     if (quick) return quick;
-    if (isNamed(attrs.pad)) return stock({ dy: dy!, filter: filter! }, attrs);
+    const attrs = named(given.inputShape, filter!.shape, given, depthwise);
+    const run = (how: object) =>
+      (depthwise ? undefined : oneDnnConv2DBackpropInput(dy!, filter!, how)) ?? stock({ dy: dy!, filter: filter! }, how);
+    if (isNamed(attrs.pad)) return run(attrs);
     const around = convFrame(attrs.inputShape, filter!.shape, attrs, depthwise);
-    return cut(stock({ dy: dy!, filter: filter! }, { ...valid(attrs), inputShape: framedShape(attrs.inputShape, around) }), around);
+    return cut(run({ ...valid(attrs), inputShape: framedShape(attrs.inputShape, around) }), around);
   }),
-  composed('tensorflow', `${prefix}BackpropFilter`, ({ x, dy }, attrs, stock) => {
-    if (isNamed(attrs.pad)) return stock({ x: x!, dy: dy! }, attrs);
-    return stock({ x: put(x!, convFrame(x!.shape, attrs.filterShape, attrs, depthwise)), dy: dy! }, valid(attrs));
+  composed('tensorflow', `${prefix}BackpropFilter`, ({ x, dy }, given, stock) => {
+    const attrs = named(x!.shape, given.filterShape, given, depthwise);
+    const run = (images: tf.Tensor, how: object) =>
+      (depthwise ? undefined : oneDnnConv2DBackpropFilter(images, dy!, how)) ?? stock({ x: images, dy: dy! }, how);
+    return isNamed(attrs.pad) ? run(x!, attrs) : run(put(x!, convFrame(x!.shape, attrs.filterShape, attrs, depthwise)), valid(attrs));
   }),
 ];
 

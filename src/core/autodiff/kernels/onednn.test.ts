@@ -1,0 +1,61 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { engines, useEngine } from '../../../../test/support/engines.js';
+import { executeTensorflow } from '../native.js';
+import { hasOneDnn, oneDnnConv2D, oneDnnConv2DBackpropFilter, oneDnnConv2DBackpropInput } from './onednn.js';
+
+describe.runIf(engines.includes('tensorflow'))('convolutions by oneDNN', () => {
+  beforeAll(() => useEngine('tensorflow'));
+
+  it.runIf(process.arch === 'x64')('are there', () => expect(hasOneDnn()).toBe(true));
+
+  it.each([
+    [9, 3, 1, 'same'],
+    [9, 3, 2, 'same'],
+    [8, 3, 2, 'same'],
+    [10, 4, 2, 'same'],
+    [10, 3, 2, 'valid'], // a row and a column are left over
+    [11, 2, 3, 'valid'],
+    [9, 4, 1, 'valid'],
+  ] as const)("and their gradients are TensorFlow's: size %d, kernel %d, stride %d, %s", (size, kernel, stride, pad) => {
+    const normal = (shape: number[], seed: number) => tf.randomNormal(shape, 0, 1, 'float32', seed);
+    const [x, filter] = [normal([2, size, size, 16], 1), normal([kernel, kernel, 16, 12], 2)];
+    const attrs = { strides: [stride, stride], pad };
+    const stock = { strides: [1, stride, stride, 1], padding: pad.toUpperCase() };
+    const agree = (ours: tf.Tensor | undefined, theirs: tf.Tensor) => {
+      expect(ours!.shape).toEqual(theirs.shape);
+      expect(ours!.dataSync()).toBeAllclose(theirs.dataSync(), { rtol: 1e-5, atol: 1e-4 });
+    };
+    const y = executeTensorflow('Conv2D', [x, filter], stock);
+    agree(oneDnnConv2D(x, filter, attrs), y);
+    const dy = normal(y.shape, 3);
+    const [xShape, filterShape] = [tf.tensor1d(x.shape, 'int32'), tf.tensor1d(filter.shape, 'int32')];
+    agree(
+      oneDnnConv2DBackpropInput(dy, filter, { ...attrs, inputShape: x.shape }),
+      executeTensorflow('Conv2DBackpropInput', [xShape, filter, dy], stock),
+    );
+    agree(
+      oneDnnConv2DBackpropFilter(x, dy, { ...attrs, filterShape: filter.shape }),
+      executeTensorflow('Conv2DBackpropFilter', [x, filterShape, dy], stock),
+    );
+  });
+
+  it('leave alone what they cannot do, or do no faster', () => {
+    const [x, point, wide] = [tf.ones([1, 4, 4, 8]), tf.ones([1, 1, 8, 8]), tf.ones([3, 3, 8, 8])];
+    expect(oneDnnConv2D(x, point, { strides: 1, pad: 'same' })).toBeUndefined();
+    expect(oneDnnConv2D(x, wide, { strides: 1, pad: 'same', dilations: 2 })).toBeUndefined();
+    expect(oneDnnConv2D(x, wide, { strides: 1, pad: 2 })).toBeUndefined();
+    expect(oneDnnConv2D(x, wide, { strides: 1, pad: 'same', dataFormat: 'NCHW' })).toBeUndefined();
+    expect(oneDnnConv2D(tf.zeros([0, 4, 4, 8]), wide, { strides: 1, pad: 'same' })).toBeUndefined();
+  });
+
+  it('leave no tensor but the result', () => {
+    const [x, filter] = [tf.ones([1, 4, 4, 8]), tf.ones([3, 3, 8, 8])];
+    const before = tf.memory().numTensors;
+    tf.dispose([
+      oneDnnConv2D(x, filter, { strides: 1, pad: 'same' })!,
+      oneDnnConv2DBackpropInput(x, filter, { strides: 1, pad: 'same', inputShape: x.shape })!,
+    ]);
+    expect(tf.memory().numTensors).toBe(before);
+  });
+});
