@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import { formatBytes, formatNumber } from '../core/format.js';
 import { RunError } from '../core/errors.js';
 import { convert, CONVERSION_DTYPES, type Conversion, type ConvertOptions } from '../pipelines/convert.js';
@@ -26,10 +27,9 @@ function report(result: Conversion): string {
   return [result.input, ...rows.map(([name, text]) => `  ${name!.padEnd(13)} ${text}`)].join('\n');
 }
 
-/** Runs `action` with a signal that Ctrl-C gives; a second one ends the process at once. */
-async function withInterruption<T>(action: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const controller = new AbortController();
-  const stop = () => controller.abort();
+/** Runs `action` with a signal that Ctrl-C gives, its name as the reason; a second one ends the process at once. */
+async function withInterruption<T>(controller: AbortController, action: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const stop = (name: NodeJS.Signals) => controller.abort(name);
   process.once('SIGINT', stop).once('SIGTERM', stop);
   try {
     return await action(controller.signal);
@@ -38,9 +38,8 @@ async function withInterruption<T>(action: (signal: AbortSignal) => Promise<T>):
   }
 }
 
-/** What the shell expects where a program was called wrongly, and where Ctrl-C ended it. */
+/** What the shell expects where a program was called wrongly. */
 const WRONG_USAGE = 2;
-const INTERRUPTED = 130;
 
 export const convertCommand: Command = {
   help: `usage: onestep convert IN OUT [--dtype keep|F32|F16|BF16] [--key NAME] [--force]
@@ -53,7 +52,7 @@ A file without a known network is converted tensor by tensor as it is. IN may al
   --key     which network of a file that holds several; default ema for an EDM snapshot
   --force   replaces OUT if it is there; the input itself is never written over
 
-exit code: 0 where OUT was written, 1 where it was not (nothing is left behind then), 2 for wrong usage, 130 after Ctrl-C`,
+exit code: 0 where OUT was written, 1 where it was not (nothing is left behind then), 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM`,
   options: { dtype: { type: 'string' }, key: { type: 'string' }, force: { type: 'boolean' } },
   positionals: ['IN', 'OUT'],
   async run(values, [input, output]) {
@@ -64,13 +63,16 @@ exit code: 0 where OUT was written, 1 where it was not (nothing is left behind t
       );
       return WRONG_USAGE;
     }
+    const interruption = new AbortController();
     try {
-      console.log(report(await withInterruption((signal) => convert(input!, output!, { ...(values as ConvertOptions), signal }))));
+      console.log(
+        report(await withInterruption(interruption, (signal) => convert(input!, output!, { ...(values as ConvertOptions), signal }))),
+      );
       return 0;
     } catch (error) {
       if (!(error instanceof RunError) || error.code !== 'E_RUN_STOPPED') throw error;
       console.error(`onestep: ${error.code}: ${error.message}`);
-      return INTERRUPTED;
+      return 128 + constants.signals[interruption.signal.reason as NodeJS.Signals];
     }
   },
 };

@@ -6,13 +6,13 @@ import { dirname, isAbsolute, join } from 'node:path';
 import { FileError, WeightsError } from './errors.js';
 import { readTextFile, withFileErrors } from './files.js';
 import { printable } from './pickle/text.js';
-import { duplicateKey, readSafetensors } from './safetensors.js';
+import { duplicateKey, notAHeader, readSafetensors } from './safetensors.js';
 import type { TensorEntry, TensorFile } from './tensor-file.js';
 
 const INDEX_ENDING = '.safetensors.index.json';
 
-/** Larger than the index of any model that is published: 100,000 names take 10 MB. */
-const MAX_INDEX_BYTES = 100_000_000;
+/** As a header: 50,000 tensors take 5 MB. */
+const MAX_INDEX_BYTES = 2 ** 24;
 
 const wrong = (path: string, problem: string, help = 'this is no whole safetensors index; download or write the model again') =>
   new FileError('E_FILE_FORMAT', `${path}: ${problem}`, { help });
@@ -21,6 +21,8 @@ const isObject = (value: unknown): value is Record<string, unknown> => typeof va
 
 /** Tensor name to shard name, each checked to be a file beside the index. */
 function parseIndex(text: string, path: string): { weightMap: Map<string, string>; metadata: Record<string, string> } {
+  const expected = notAHeader(Buffer.from(text));
+  if (expected !== undefined) throw wrong(path, `expected ${expected}, found more`);
   let json: unknown;
   try {
     json = JSON.parse(text);

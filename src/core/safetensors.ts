@@ -80,7 +80,7 @@ export function duplicateKey(json: string): string | undefined {
 }
 
 /** Says why JSON in UTF-8 is not worth parsing: it nests deeper than a header does, or holds more than one; undefined: it may be one. */
-function notAHeader(bytes: Uint8Array): string | undefined {
+export function notAHeader(bytes: Uint8Array): string | undefined {
   const [QUOTE, BACKSLASH, OPEN_LIST, CLOSE_LIST, OPEN, CLOSE] = Buffer.from('"\\[]{}');
   let depth = 0;
   let count = 0;

@@ -123,8 +123,12 @@ describe('what convert does not write over', () => {
     });
   });
 
-  it('a folder', async () => {
-    await expect(convert(SNAPSHOT, directory, { force: true })).rejects.toMatchObject({ code: 'E_FILE_NOT_WRITABLE' });
+  it('a folder, a device, a file without a name', async () => {
+    for (const output of [directory, '/dev/null', ''])
+      await expect(convert(SNAPSHOT, output, { force: true })).rejects.toMatchObject({
+        code: 'E_FILE_NOT_WRITABLE',
+        help: expect.any(String),
+      });
   });
 });
 

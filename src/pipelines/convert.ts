@@ -108,11 +108,18 @@ async function openContent(reference: string, key: string | undefined): Promise<
 
 /** Refuses an output that is there, unless `force`; and one that is the input or a part of it. */
 async function checkOutput(input: string, output: string, force: boolean): Promise<void> {
+  if (output === '')
+    throw new FileError('E_FILE_NOT_WRITABLE', 'expected the name of a file to write, found an empty one', { help: 'give a name' });
   const there = await stat(output).catch(() => undefined);
   if (!there) return;
   if (there.isDirectory())
     throw new FileError('E_FILE_NOT_WRITABLE', `${output}: expected the name of a file to write, found a folder`, {
       help: `give a name in it, such as ${join(output, 'model.safetensors')}`,
+    });
+  // Renaming a file to the name of a device would replace the device.
+  if (!there.isFile())
+    throw new FileError('E_FILE_NOT_WRITABLE', `${output}: expected the name of a file to write, found a device or a pipe`, {
+      help: 'give the name of a file',
     });
   const same = async (path: string) => {
     const { dev, ino } = await stat(path);

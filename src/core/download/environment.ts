@@ -2,6 +2,9 @@
  * What the environment says about the network: offline or not, proxies, the hub and its token.
  */
 
+import { DownloadError } from '../errors.js';
+import { printable } from '../pickle/text.js';
+
 type Environment = NodeJS.ProcessEnv;
 
 const YES = new Set(['1', 'true', 'yes', 'on']);
@@ -28,9 +31,27 @@ export function proxySettings(environment: Environment = process.env): { httpPro
   };
 }
 
-/** HF_ENDPOINT, else the public hub; without a slash at the end. */
-export const hubAddress = (environment: Environment = process.env): string =>
-  (environment['HF_ENDPOINT']?.trim() || 'https://huggingface.co').replace(/\/+$/, '');
+/** HF_ENDPOINT, else the public hub; without a slash at the end. Throws {@link DownloadError} `E_DOWNLOAD_SETTINGS` for what is no address. */
+export function hubAddress(environment: Environment = process.env): string {
+  const address = environment['HF_ENDPOINT']?.trim() || 'https://huggingface.co';
+  const url = URL.canParse(address) ? new URL(address) : undefined;
+  if (url?.protocol !== 'https:' && url?.protocol !== 'http:')
+    throw new DownloadError('E_DOWNLOAD_SETTINGS', `HF_ENDPOINT: expected an address, found '${printable(address)}'`, {
+      help: 'write https://… of the mirror, or unset HF_ENDPOINT for the public hub',
+    });
+  return address.replace(/\/+$/, '');
+}
 
-/** HF_TOKEN; undefined where it is not set. */
-export const hubToken = (environment: Environment = process.env): string | undefined => environment['HF_TOKEN']?.trim() || undefined;
+/** HF_TOKEN; undefined where it is not set. Throws {@link DownloadError} `E_DOWNLOAD_SETTINGS` for what no header can hold, without showing it. */
+export function hubToken(environment: Environment = process.env): string | undefined {
+  const token = environment['HF_TOKEN']?.trim() || undefined;
+  if (token !== undefined && !/^[\x21-\x7e]+$/.test(token))
+    throw new DownloadError(
+      'E_DOWNLOAD_SETTINGS',
+      `HF_TOKEN: expected a token, found ${token.length} characters with spaces or others that no token has`,
+      {
+        help: 'copy the token again (hf_…), or unset HF_TOKEN',
+      },
+    );
+  return token;
+}

@@ -197,6 +197,20 @@ describe('a repository without a file named', () => {
 });
 
 describe('access', () => {
+  it('settings that no request can be made of are named, the token is not shown', async () => {
+    setEnvironment({ HF_TOKEN: 'hf_secret\nhf_other' });
+    const error: unknown = await resolve('hf:team/net').catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ code: 'E_DOWNLOAD_SETTINGS', help: expect.stringContaining('HF_TOKEN') });
+    expect((error as Error).message).not.toContain('secret');
+    for (const address of ['nonsense', 'ftp://mirror.example', 'https://']) {
+      setEnvironment({ HF_TOKEN: undefined, HF_ENDPOINT: address });
+      await expect(resolve('hf:team/net')).rejects.toMatchObject({
+        code: 'E_DOWNLOAD_SETTINGS',
+        message: expect.stringContaining(`'${address}'`),
+      });
+    }
+  });
+
   it('is by HF_TOKEN, which only the hub sees', async () => {
     const { server, store } = await hub({ 'w.safetensors': SAFETENSORS }, { token: 'hf_mine' });
     setEnvironment({ HF_TOKEN: 'hf_mine' });

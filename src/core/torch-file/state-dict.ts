@@ -4,7 +4,7 @@ import { PersistentObject } from './persistent-object.js';
 import { TorchTensor } from './torch-tensor.js';
 
 /** More than any network: a file can name one dict many times over. */
-const MAX_NODES = 1_000_000;
+const MAX_NODES = 400_000;
 const MAX_DEPTH = 100;
 
 /** Of one name, and of all together. */
@@ -42,7 +42,7 @@ function children(value: unknown): Iterable<readonly [unknown, unknown]> {
  * All tensors below `root` by their published names: of a module the parameters and buffers as its `state_dict()` names them, of dicts and lists
  * the keys joined by dots. Other values are left out.
  *
- * Throws {@link FileError} `E_FILE_FORMAT` for data that goes in circles, `E_PICKLE_LIMIT` for more than 100 levels or a million values,
+ * Throws {@link FileError} `E_FILE_FORMAT` for data that goes in circles, `E_PICKLE_LIMIT` for more than 100 levels or 400,000 values,
  * {@link WeightsError} `E_WEIGHTS_DUPLICATE` for two tensors of one name.
  */
 export function stateDict(root: unknown): Map<string, TorchTensor> {
