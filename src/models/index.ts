@@ -45,6 +45,7 @@ export { FeatureDiscriminator, type FeatureDiscriminatorOptions } from './discri
 export { DiscriminatorHead, headWidths, type HeadOptions } from './discriminators/head.js';
 export { projected, ProjectedDiscriminator, type ProjectedOptions } from './discriminators/projected-discriminator.js';
 export { RandomProjection, type RandomProjectionOptions } from './discriminators/random-projection.js';
+export { ClassifierFeatures, classifierFeatures, type ClassifierFeaturesOptions } from './features/classifier-features.js';
 export { Deit, type DeitOptions, type DeitVariant } from './features/deit.js';
 export { EfficientNetLite, type EfficientNetLiteOptions, type EfficientNetLiteVariant } from './features/efficientnet-lite.js';
 export { Vgg16Bn, type Vgg16BnOptions } from './features/vgg16-bn.js';

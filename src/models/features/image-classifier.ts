@@ -50,15 +50,21 @@ export class ImageClassifier extends Module implements FeatureExtractor {
     this.#output = this.addChild(new Linear(place('output'), config.features, config.classes, initialization));
   }
 
+  /** `images` `[B, H, W, C]` in [-1, 1] to the map of each level, `[B, H / 2^i, W / 2^i, widths[i]]`. */
+  maps(images: tf.Tensor4D): tf.Tensor4D[] {
+    return tf.tidy(() => {
+      let y = images;
+      return this.#levels.map(([conv0, conv1], level) => {
+        if (level > 0) y = tf.avgPool(y, 2, 2, 'valid');
+        return (y = tf.relu(conv1.forward(tf.relu(conv0.forward(y)))));
+      });
+    });
+  }
+
   /** `images` `[B, H, W, C]` in [-1, 1] to features `[B, features]` and logits `[B, classes]`. */
   forward(images: tf.Tensor4D): { features: tf.Tensor2D; logits: tf.Tensor2D } {
     return tf.tidy(() => {
-      let y = images;
-      this.#levels.forEach(([conv0, conv1], level) => {
-        if (level > 0) y = tf.avgPool(y, 2, 2, 'valid');
-        y = tf.relu(conv1.forward(tf.relu(conv0.forward(y))));
-      });
-      const features = tf.relu(this.#hidden.forward(tf.mean(y, [1, 2])));
+      const features = tf.relu(this.#hidden.forward(tf.mean(this.maps(images).at(-1)!, [1, 2])));
       return { features, logits: this.#output.forward(features) };
     });
   }
