@@ -1,4 +1,5 @@
 export { hinge, nonSaturating, relativistic } from './adversarial.js';
+export { combined, CombinedObjective, type WeightedObjective } from './combined.js';
 export { denoisingLoss, denoisingOptions, type DenoisingOptions } from './denoising.js';
 export {
   distributional,
