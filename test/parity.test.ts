@@ -1,6 +1,6 @@
 /** The parity command, on the golden vectors and on damaged copies of them. */
 import { execFile } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -122,6 +122,21 @@ describe('onestep parity', () => {
       'projection: inputs and outputs: projection.io.safetensors',
       'frechet: full: full in frechet.json',
     ]);
+  });
+
+  it('a snapshot beside inputs and outputs is their network, without a description too', async () => {
+    copy('edm-snapshot.pkl', 'ncsnpp.io.safetensors');
+    renameSync(join(directory, 'edm-snapshot.pkl'), join(directory, 'ncsnpp.pkl'));
+    const { code, rows } = await run();
+    expect(code).toBe(0);
+    expect(rows.filter(({ status }) => status === 'ok').map(({ check }) => check)).toContain('one-step output G');
+    expect(rows.find(({ status }) => status === 'absent')).toMatchObject({ check: 'config', note: 'ncsnpp.json' });
+  });
+
+  it('pieces that nothing can be compared with are no agreement', async () => {
+    copy('song-skip.io.safetensors');
+    const { code, rows } = await run();
+    expect([code, new Set(rows.map(({ status }) => status))]).toEqual([2, new Set(['absent'])]);
   });
 
   it('values that are not finite fail, in the files and in what is computed', async () => {

@@ -96,7 +96,7 @@ const encode: DataConstructor = {
     const latin = encoding === 'latin1' || encoding === 'latin-1' || encoding === 'iso-8859-1';
     if (typeof text !== 'string' || !(latin || encoding === 'utf-8' || encoding === 'ascii'))
       throw context.fail(`expected a text and latin1 for _codecs.encode, found ${describeValue(text)} and ${describeValue(encoding)}`);
-    context.budget.spend('heldBytes', 3 * text.length + 64);
+    context.budget.spend('heldBytes', (latin ? 1 : 3) * text.length + 64);
     const bytes = Buffer.from(text, latin ? 'latin1' : 'utf-8');
     return new PickledBytes(new BufferSource(bytes), 0, bytes.byteLength);
   },

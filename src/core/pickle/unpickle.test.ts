@@ -28,6 +28,15 @@ describe('what Python writes', () => {
     ['a copy of the top', '(N2t.', [null, null]],
   ])('%s', (_, text, value) => expect(load(text)).toEqual(value));
 
+  it('bytes of protocol 2, which are texts there, count as what they take', () => {
+    const text = Buffer.alloc(2 ** 23, 'é');
+    const length = Buffer.from(Uint32Array.of(text.length).buffer);
+    const start = Buffer.from('\x80\x02]', 'latin1');
+    const one = [Buffer.from('c_codecs\nencode\nX'), length, text, Buffer.from('X\x06\0\0\0latin1\x86Ra', 'latin1')];
+    const value = load(Buffer.concat([start, ...Array.from({ length: 5 }, () => one).flat(), Buffer.from('.')])) as PickledBytes[];
+    expect(value.map((bytes) => bytes.length)).toEqual(Array.from({ length: 5 }, () => 2 ** 22));
+  });
+
   it('dicts, sets and their order', () => {
     expect(load('(dp0\nVb\np1\nI1\nsVa\np2\nI2\ns.')).toEqual(
       new Map([

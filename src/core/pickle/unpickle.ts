@@ -190,9 +190,9 @@ class PickleMachine implements ConstructionContext {
   #text(length: number): string {
     this.#cursor.require(length);
     this.budget.bound('textBytes', length);
-    this.#hold(2 * length + 32);
     const decoded = text.decodeUtf8(this.#cursor.bytes(length));
     if (decoded === undefined) throw this.fail('expected a text in UTF-8');
+    this.#hold(2 * decoded.length + 32);
     return decoded;
   }
 

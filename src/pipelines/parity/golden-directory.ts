@@ -80,7 +80,7 @@ export async function openGoldenDirectory(path: string): Promise<GoldenDirectory
   for (const set of sets.values()) {
     // A network may come as a snapshot instead of bare weights.
     const snapshot = directory.stateDicts.find((file) => basename(file).replace(/\.(pkl|pth|pt)$/, '') === set.name);
-    if (set.weights === undefined && snapshot !== undefined && set.json !== undefined) {
+    if (set.weights === undefined && snapshot !== undefined && (set.json !== undefined || set.io !== undefined)) {
       directory.stateDicts.splice(directory.stateDicts.indexOf(snapshot), 1);
       set.weights = snapshot;
     }
