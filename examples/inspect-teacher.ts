@@ -23,7 +23,7 @@ import {
   type FreezePolicy,
   type ParameterDescription,
 } from 'onestep';
-import { runExample, WrongUsage } from './support/run-example.js';
+import { count, runExample } from './support/run-example.js';
 import { asset } from './support/shapes16.js';
 
 const USAGE = `npx tsx examples/inspect-teacher.ts [REFERENCE] [--key ema] [--level 1] [--steps 18] [--images 16] [--seed 0] [--out runs/teacher.png] [--no-images]
@@ -63,13 +63,6 @@ function moduleTable(parameters: readonly ParameterDescription[], policy: Freeze
     .join('\n');
 }
 
-const count = (option: string, text: string, least: number, most = 4096): number => {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < least || value > most)
-    throw new WrongUsage(`--${option}: expected a whole number from ${least} to ${most}, found '${text}'`);
-  return value;
-};
-
 const options = {
   key: { type: 'string' },
   level: { type: 'string', default: '1' },
@@ -86,9 +79,9 @@ await runExample(
   async (values, [reference = asset('shapes16-teacher.safetensors')]) => {
     const level = count('level', values.level, 0, 3) as 0 | 1 | 2 | 3;
     const [steps, images, seed] = [
-      count('steps', values.steps, 1),
-      count('images', values.images, 1),
-      count('seed', values.seed, 0, 2 ** 31),
+      count('steps', values.steps, 1, 4096),
+      count('images', values.images, 1, 4096),
+      count('seed', values.seed, 0),
     ];
 
     const loader = teacher(reference, values.key === undefined ? {} : { key: values.key });

@@ -8,22 +8,11 @@
  * Ctrl-C leaves a checkpoint; the same command goes on from it.
  */
 import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
-import {
-  charts,
-  consoleProgress,
-  distill,
-  htmlReport,
-  jsonlLog,
-  loadImageClassifier,
-  openBackend,
-  sampleImages,
-  stopOnSignals,
-  writeFileAtomic,
-} from 'onestep';
-import { compare, comparisonPicture } from './support/compare.js';
+import { charts, consoleProgress, distill, htmlReport, jsonlLog, loadImageClassifier, openBackend, sampleImages } from 'onestep';
+import { compare } from './support/compare.js';
 import { recipe } from './support/recipe.js';
-import { runExample } from './support/run-example.js';
+import { writeResults } from './support/results.js';
+import { finished, runExample } from './support/run-example.js';
 import { asset } from './support/shapes16.js';
 
 const USAGE =
@@ -53,30 +42,19 @@ await runExample(USAGE, options, async (values) => {
     sinks: [consoleProgress(), jsonlLog(), sampleImages({ scale: 4 }), charts(), htmlReport({ title: 'onestep quickstart' })],
     runDir,
   });
-  stopOnSignals(run);
-  const { student, freeze, reason } = await run.completed;
-  if (reason === 'stopped') {
-    console.log('stopped; the same command goes on from the checkpoint');
-    process.exit(130);
-  }
+  const { student, freeze } = await finished(run);
   const trained = performance.now();
 
   const classifier = await loadImageClassifier(asset('shapes16-classifier.safetensors'));
-  const result = await compare({ student, classifier, images: evaluated, log: console.log });
-  await student.save(join(runDir, 'student.safetensors'));
-  await writeFileAtomic(join(runDir, 'comparison.png'), comparisonPicture(result));
-  const report = {
-    backend: backend.name,
-    seconds: (performance.now() - start) / 1000,
-    images,
-    frechet: result.frechet,
-    imagesPerSecond: { training: images / ((trained - start) / 1000), ...result.imagesPerSecond },
+  const comparison = await compare({ student, classifier, images: evaluated, log: console.log });
+  await writeResults({
+    runDir,
+    student,
+    comparison,
+    report: { backend: backend.name, seconds: (performance.now() - start) / 1000, images },
+    training: images / ((trained - start) / 1000),
     frozenShare: freeze.frozenShare,
-    peakRssBytes: process.resourceUsage().maxRSS * 1024,
-  };
-  await writeFileAtomic(join(runDir, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
-  console.log(result.table);
-  console.log(`${report.seconds.toFixed(0)} s; see ${join(runDir, 'report.html')} and ${join(runDir, 'comparison.png')}`);
+  });
   student.dispose();
   classifier.dispose();
 });

@@ -11,9 +11,11 @@ import {
   type GeneratedImages,
   type GaussianStatistics,
   type ImageClassifier,
+  type DataSource,
   type Student,
+  type TeacherLoader,
 } from 'onestep';
-import { asset, evaluationSet, trainingSet } from './shapes16.js';
+import * as shapes16 from './shapes16.js';
 
 const REFERENCE_IMAGES = 10_000;
 const MULTI_STEPS = 18;
@@ -25,8 +27,14 @@ export interface Comparison {
   table: string;
 }
 
+/** What generators are measured against; `support/shapes16.ts` and `support/shapes32.ts` are such. */
+export interface ShapesSets {
+  trainingSet: () => DataSource;
+  evaluationSet: () => DataSource;
+}
+
 /** Mean and covariance of the held-out images. */
-export async function shapesReference(classifier: ImageClassifier): Promise<GaussianStatistics> {
+export async function shapesReference(classifier: ImageClassifier, { evaluationSet }: ShapesSets = shapes16): Promise<GaussianStatistics> {
   const reference = evaluationSet();
   await reference.open();
   return dataStatistics(classifier, reference, REFERENCE_IMAGES);
@@ -43,16 +51,22 @@ export async function scoreTeacher(backbone: Backbone, classifier: ImageClassifi
 interface CompareOptions {
   student: Student;
   classifier: ImageClassifier;
+  /** Default: the quickstart's teacher. */
+  teacher?: TeacherLoader;
+  /** Default: `shapes` at 16 px. */
+  sets?: ShapesSets;
   /** Images of each generator. */
   images: number;
   log: (line: string) => void;
 }
 
-export async function compare({ student, classifier, images, log }: CompareOptions): Promise<Comparison> {
-  const reference = await shapesReference(classifier);
+export async function compare(options: CompareOptions): Promise<Comparison> {
+  const { student, classifier, images, log, sets = shapes16 } = options;
+  const { teacher = safetensorsTeacher(shapes16.asset('shapes16-teacher.safetensors')) } = options;
+  const reference = await shapesReference(classifier, sets);
   const distance = async (generated: GeneratedImages) =>
     frechetDistance((await featureStatistics(classifier, generated)).result(), reference);
-  const { backbone } = await safetensorsTeacher(asset('shapes16-teacher.safetensors')).load();
+  const { backbone } = await teacher.load();
   const timed = (make: () => GeneratedImages) => {
     const start = performance.now();
     const generated = make();
@@ -69,7 +83,7 @@ export async function compare({ student, classifier, images, log }: CompareOptio
   const oneStep = teacherImages(backbone, { count: images, seed: 1, steps: 1 });
   const many = timed(() => teacherImages(backbone, { count: images, seed: 1, steps: MULTI_STEPS, onProgress: progress }));
   backbone.dispose();
-  const fresh = trainingSet();
+  const fresh = sets.trainingSet();
   const opened = await fresh.open();
   const real = await fresh.read(Uint32Array.from({ length: images }, (_, i) => opened.size - 1 - i));
   const realImages = { images: real.images, shape: [...real.shape] as GeneratedImages['shape'], labels: real.labels };

@@ -1,4 +1,4 @@
-/** The quickstart's distillation: what is tuned for `shapes` at 16 px on two CPU cores, in one place. */
+/** The examples' distillation: what is tuned for `shapes` on two CPU cores, in one place. */
 import {
   Adam,
   distributional,
@@ -7,8 +7,12 @@ import {
   nonSaturating,
   r1,
   safetensorsTeacher,
+  type DataSource,
+  type Discriminator,
   type DistillOptions,
   type FreezePolicy,
+  type Part,
+  type TeacherLoader,
 } from 'onestep';
 import { asset, trainingSet } from './shapes16.js';
 
@@ -16,21 +20,35 @@ export interface RecipeOptions {
   images: number;
   seed?: number;
   freeze?: FreezePolicy;
+  /** Default: the quickstart's, 16 px. */
+  teacher?: TeacherLoader;
+  data?: DataSource;
+  /** Default: the teacher's encoder. */
+  discriminator?: Part<Discriminator>;
+  batchSize?: number;
 }
 
-export function recipe({ images, seed = 0, freeze = freezeConvolutions() }: RecipeOptions): DistillOptions {
+export function recipe({
+  images,
+  seed = 0,
+  freeze = freezeConvolutions(),
+  teacher = safetensorsTeacher(asset('shapes16-teacher.safetensors')),
+  data = trainingSet(),
+  discriminator = encoderDiscriminator({ sigmas: [0.1, 0.5, 2] }),
+  batchSize = 64,
+}: RecipeOptions): DistillOptions {
   return {
-    teacher: safetensorsTeacher(asset('shapes16-teacher.safetensors')),
-    data: trainingSet(),
+    teacher,
+    data,
     freeze,
     loss: distributional({
-      discriminator: encoderDiscriminator({ sigmas: [0.1, 0.5, 2] }),
+      discriminator,
       adversarial: nonSaturating(),
       regularizers: [r1({ gamma: 0.1, every: 16 })],
       optimizer: new Adam({ learningRate: 1e-3 }),
     }),
     optimizer: new Adam({ learningRate: 3e-4 }),
-    schedule: { images, batchSize: 64, coolDown: images / 2 },
+    schedule: { images, batchSize, coolDown: images / 2 },
     seed,
   };
 }

@@ -1,6 +1,6 @@
 /** How every example is called: `--help`, and wrong options or errors of ours without a stack trace. */
 import { parseArgs, type ParseArgsConfig } from 'node:util';
-import { OnestepError } from 'onestep';
+import { OnestepError, stopOnSignals, type TrainingRun } from 'onestep';
 
 type Options = NonNullable<ParseArgsConfig['options']>;
 
@@ -37,3 +37,20 @@ export async function runExample<O extends Options>(
 
 /** Options that were given wrongly; the message says what is expected. */
 export class WrongUsage extends Error {}
+
+/** The whole number that an option was given as. Throws {@link WrongUsage} where it is none from `least` to `most`. */
+export function count(option: string, text: string, least: number, most = 2 ** 31): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < least || value > most)
+    throw new WrongUsage(`--${option}: expected a whole number from ${least} to ${most}, found '${text}'`);
+  return value;
+}
+
+/** What a run ends with. Ctrl-C stops it with a checkpoint and ends the process with 130. */
+export async function finished<T extends { reason: 'completed' | 'stopped' }>(run: TrainingRun<T>): Promise<T> {
+  stopOnSignals(run);
+  const result = await run.completed;
+  if (result.reason === 'completed') return result;
+  console.log('stopped; the same command goes on from the checkpoint');
+  process.exit(130);
+}
