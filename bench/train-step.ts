@@ -33,6 +33,7 @@ import {
 } from '../src/index.js';
 import { drawLatents, generatorStage } from '../src/pipelines/generator-stage.js';
 import { backbone as config } from '../examples/support/shapes16.js';
+import { profile } from './profile.js';
 
 const { values } = parseArgs({
   options: {
@@ -129,34 +130,6 @@ function measure(f: () => void, count = repeats, warmup = 3): number {
       return performance.now() - start;
     }),
   );
-}
-
-/** Milliseconds by kernel, inclusive of nothing else; where the time goes. */
-function profile(f: () => void): void {
-  const engine = tf.engine() as unknown as { runKernelFunc(kernel: { kernelName?: string }): unknown };
-  const original = engine.runKernelFunc.bind(engine);
-  const totals = new Map<string, { milliseconds: number; calls: number }>();
-  const nested: number[] = [];
-  engine.runKernelFunc = (kernel) => {
-    nested.push(0);
-    const start = performance.now();
-    const result = original(kernel);
-    const elapsed = performance.now() - start;
-    const own = elapsed - nested.pop()!;
-    if (nested.length > 0) nested[nested.length - 1]! += elapsed;
-    const entry = totals.get(kernel.kernelName ?? '?') ?? { milliseconds: 0, calls: 0 };
-    totals.set(kernel.kernelName ?? '?', { milliseconds: entry.milliseconds + own, calls: entry.calls + 1 });
-    return result;
-  };
-  const start = performance.now();
-  f();
-  const whole = performance.now() - start;
-  engine.runKernelFunc = original;
-  const rows = [...totals].sort(([, a], [, b]) => b.milliseconds - a.milliseconds).slice(0, 12);
-  for (const [name, { milliseconds, calls }] of rows)
-    console.log(`  ${name.padEnd(28)}${milliseconds.toFixed(1).padStart(8)} ms ${String(calls).padStart(6)} calls`);
-  const kernels = [...totals.values()].reduce((sum, entry) => sum + entry.milliseconds, 0);
-  console.log(`  ${'outside kernels'.padEnd(28)}${(whole - kernels).toFixed(1).padStart(8)} ms of ${whole.toFixed(1)}`);
 }
 
 function memory(f: () => void): void {

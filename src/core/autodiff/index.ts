@@ -1,7 +1,9 @@
 export { installAutodiff } from './install.js';
 export { gradients, valueAndGradients, vectorJacobianProduct } from './gradients.js';
 export type { GradientOptions, ValueAndGradients } from './gradients.js';
+export { alongAxes } from './along-axes.js';
 export { affineSample } from './affine-sample.js';
+export { batchNorm, type BatchNormOptions } from './batch-norm.js';
 export { biasActivation, type Activation } from './bias-activation.js';
 export { defineKernel, ENGINES } from './define-kernel.js';
 export type { EngineName, Forward, ForwardContext, GradientContext, KernelDefinition, KernelInputs } from './define-kernel.js';

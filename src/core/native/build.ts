@@ -29,6 +29,8 @@ const SOURCES = [
   'max-pool.cc',
   'gelu.cc',
   'layer-norm.cc',
+  'resample.cc',
+  'batch-norm.cc',
 ];
 
 const LIBRARY = 'libtensorflow_framework.so.2';

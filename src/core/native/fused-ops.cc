@@ -206,7 +206,8 @@ napi_value start(napi_env env, napi_callback_info info) {
   static std::string problem;
   std::call_once(once, [] {
     for (auto* add : {onestep::registerGroupNorm, onestep::registerResidual, onestep::registerAdam, onestep::registerBiasActivation,
-                      onestep::registerDepthwise, onestep::registerMaxPool, onestep::registerGelu, onestep::registerLayerNorm}) {
+                      onestep::registerDepthwise, onestep::registerMaxPool, onestep::registerGelu, onestep::registerLayerNorm, onestep::registerResample,
+                      onestep::registerBatchNorm}) {
       problem = add();
       if (!problem.empty()) return;
     }

@@ -158,5 +158,7 @@ std::string registerDepthwise();
 std::string registerMaxPool();
 std::string registerGelu();
 std::string registerLayerNorm();
+std::string registerResample();
+std::string registerBatchNorm();
 
 }  // namespace onestep

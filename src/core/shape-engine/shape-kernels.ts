@@ -188,5 +188,11 @@ export const shapeRules: Readonly<Record<string, ShapeRule>> = {
   OnestepGroupNorm: groupNorm,
   OnestepGroupNormGrad: groupNormGrad,
   OnestepResidual: ({ a }) => like(a!),
+  OnestepAlongAxes: ({ x, vertical, horizontal }, { transposed }) => {
+    const to = transposed ? 1 : 0;
+    return float([x!.shape[0]!, vertical!.shape[to]!, horizontal!.shape[to]!, x!.shape[3]!]);
+  },
+  OnestepBatchNorm: ({ x, gamma, beta }) => [like(x!), like(gamma!), like(beta!)],
+  OnestepBatchNormGrad: ({ x, gamma, beta }) => [like(x!), like(gamma!), like(beta!)],
   OnestepResidualGrad: ({ dy }) => [like(dy!), float([dy!.shape.at(-1)!])],
 };

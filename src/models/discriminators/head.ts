@@ -2,13 +2,15 @@
  * A discriminator head over one feature map (Projected GAN, arXiv 2111.01007, as the paper uses it).
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { leakyRelu } from '../../core/autodiff/index.js';
 import { BatchNorm2d } from '../nn/batch-norm.js';
 import { SpectralNormConv2d } from '../nn/spectral-norm.js';
 import { Module } from '../nn/module.js';
 
 /** Channels by nominal size of the published heads. */
 export const headWidths: Readonly<Record<number, number>> = { 64: 64, 32: 128, 16: 256, 8: 512, 4: 512 };
+
+/** Of the leaky ReLU behind each normalisation. */
+const SLOPE = 0.2;
 
 /** Options of {@link DiscriminatorHead}. */
 export interface HeadOptions {
@@ -55,7 +57,7 @@ export class DiscriminatorHead extends Module {
 
   forward(x: tf.Tensor4D): tf.Tensor4D {
     return tf.tidy(() => {
-      const y = this.#layers.reduce((h, { conv, norm }) => leakyRelu(norm.forward(conv.forward(h)), 0.2), x);
+      const y = this.#layers.reduce((h, { conv, norm }) => norm.forward(conv.forward(h), SLOPE), x);
       return this.#last.forward(y);
     });
   }

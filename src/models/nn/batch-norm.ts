@@ -2,7 +2,7 @@
  * Batch normalisation with the batch's own statistics, as discriminator heads train with it.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { stopGradient } from '../../core/autodiff/index.js';
+import { batchNorm, stopGradient } from '../../core/autodiff/index.js';
 import type { NamedTensor, Parameter } from '../../core/parameter.js';
 import { ones, zeros } from './initializers.js';
 import type { Place } from './layers.js';
@@ -27,20 +27,17 @@ export class BatchNorm2d extends Module {
     this.#runningVariance = this.addBuffer(`${name}.running_var`, [channels], ones);
   }
 
-  forward(x: tf.Tensor4D): tf.Tensor4D {
+  /** With a leaky ReLU of this slope behind it; 1: none. */
+  forward(x: tf.Tensor4D, slope = 1): tf.Tensor4D {
     return tf.tidy(() => {
-      const axes = [0, 1, 2];
-      const mean = tf.mean(x, axes);
-      const centred = tf.sub(x, mean);
-      const variance = tf.mean(tf.square(centred), axes);
+      const { y, mean, variance } = batchNorm(x, this.weight.value, this.bias.value, { epsilon: EPSILON, slope });
       const count = x.size / x.shape[3];
       stopGradient(() => {
         this.#runningMean.assign(tf.add(tf.mul(this.#runningMean.value, 1 - MOMENTUM), tf.mul(mean, MOMENTUM)));
         const unbiased = tf.mul(variance, (MOMENTUM * count) / Math.max(1, count - 1));
         this.#runningVariance.assign(tf.add(tf.mul(this.#runningVariance.value, 1 - MOMENTUM), unbiased));
       });
-      const scale = tf.mul(tf.rsqrt(tf.add(variance, EPSILON)), this.weight.value);
-      return tf.add(tf.mul(centred, scale), this.bias.value) as tf.Tensor4D;
+      return y;
     });
   }
 }

@@ -1,9 +1,10 @@
 /**
  * Resampling: by a separable FIR filter, as the EDM networks do before their 3x3 convolutions, and by bilinear interpolation.
  *
- * Each axis is a product with a small constant matrix: fast on every engine, with gradients of every order.
+ * Each axis is a product with a small constant matrix: gradients of every order.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import { alongAxes as multiplyAxes } from '../../core/autodiff/index.js';
 
 /** Filter padding of the published networks: (length - 1) / 2, rounded down. */
 export const filterPadding = (taps: readonly number[]) => Math.floor((taps.length - 1) / 2);
@@ -67,40 +68,19 @@ export function resizeBilinear(x: tf.Tensor4D, [height, width]: readonly [number
   });
 }
 
-/** Where pixels have few channels, a row of them is multiplied as one vector: larger products are faster. */
-const FEW_CHANNELS = 4;
-
-/** `matrix` `[outputs, size]`, transposed, with every element times the identity of `channels`: `[size * channels, outputs * channels]`. */
-function expandColumns(matrix: Float32Array, size: number, outputs: number, channels: number): Float32Array {
-  const expanded = new Float32Array(size * channels * outputs * channels);
-  for (let input = 0; input < size; input++)
-    for (let output = 0; output < outputs; output++)
-      for (let c = 0; c < channels; c++)
-        expanded[(input * channels + c) * outputs * channels + output * channels + c] = matrix[output * size + input]!;
-  return expanded;
-}
-
-/** Multiplies height and width of `x` by a matrix each; undefined leaves an axis as it is. */
+/** Multiplies height and width of `x` by a matrix `[outputs, size]` each; undefined leaves an axis as it is. */
 export function alongAxes(
   x: tf.Tensor4D,
   matrixFor: (size: number, axis: 'height' | 'width') => { matrix: Float32Array; outputs: number } | undefined,
 ): tf.Tensor4D {
   return tf.tidy(() => {
-    const [batch, height, width, channels] = x.shape;
-    const rows = matrixFor(height, 'height');
-    const columns = matrixFor(width, 'width');
-    const newHeight = rows?.outputs ?? height;
-    const newWidth = columns?.outputs ?? width;
-    let y: tf.Tensor = x;
-    if (rows) y = tf.matMul(tf.tensor3d(rows.matrix, [1, newHeight, height]), tf.reshape(y, [batch, height, width * channels]));
-    if (columns && channels <= FEW_CHANNELS) {
-      const [from, to] = [width * channels, newWidth * channels];
-      const expanded = tf.tensor2d(expandColumns(columns.matrix, width, newWidth, channels), [from, to]);
-      y = tf.matMul(tf.reshape(y, [batch * newHeight, from]) as tf.Tensor2D, expanded);
-    } else if (columns) {
-      const horizontal = tf.tensor3d(columns.matrix, [1, newWidth, width]);
-      y = tf.matMul(horizontal, tf.reshape(y, [batch * newHeight, width, channels]));
-    }
-    return tf.reshape(y, [batch, newHeight, newWidth, channels]);
+    const [, height, width] = x.shape;
+    const of = (size: number, axis: 'height' | 'width') => {
+      const made = matrixFor(size, axis);
+      return made && tf.tensor2d(made.matrix, [made.outputs, size]);
+    };
+    const [vertical, horizontal] = [of(height, 'height'), of(width, 'width')];
+    if (!vertical && !horizontal) return tf.clone(x);
+    return multiplyAxes(x, vertical ?? tf.eye(height), horizontal ?? tf.eye(width));
   });
 }
