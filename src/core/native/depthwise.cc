@@ -7,7 +7,12 @@
 namespace onestep {
 namespace {
 
+// Several registers: additions to one do not wait for those to another.
 typedef float Float16 __attribute__((vector_size(64)));
+typedef float Float32 __attribute__((vector_size(128)));
+
+// Channels for which a row is gone through at once: their filters stay in the first cache, their pixels are whole cache lines.
+constexpr int64_t kChannels = 64;
 
 struct Geometry {
   int64_t stride_rows, stride_columns, top, left, rows, columns;
@@ -62,22 +67,26 @@ void compute(void* raw, TF_OpKernelContext* context) {
     const int64_t row = task % rows;
     const float* const image = images + task / rows * H * W * C;
     float* const to = result + task * columns * C;
-    const auto channels = [&](int64_t c, auto tag) {
+    const auto pixel = [&](int64_t column, int64_t c, auto tag) {
       using V = decltype(tag);
-      for (int64_t column = 0; column < columns; column++) {
-        V sum{};
-        for (const Term& v : vertical[row]) {
-          const float* const line = image + v.from * W * C + c;
-          const float* const tapLine = weights + v.tap * taps[1] * C + c;
-          for (const Term& h : horizontal[column]) sum += load<V>(line + h.from * C) * load<V>(tapLine + h.tap * C);
-        }
-        store<V>(to + column * C + c, sum);
+      V sum{};
+      for (const Term& v : vertical[row]) {
+        const float* const line = image + v.from * W * C + c;
+        const float* const tapLine = weights + v.tap * taps[1] * C + c;
+        for (const Term& h : horizontal[column]) sum += load<V>(line + h.from * C) * load<V>(tapLine + h.tap * C);
       }
+      store<V>(to + column * C + c, sum);
     };
-    int64_t c = 0;
-    for (; c + 16 <= C; c += 16) channels(c, Float16{});
-    for (; c + 8 <= C; c += 8) channels(c, Float8{});
-    for (; c < C; c++) channels(c, 0.0f);
+    for (int64_t block = 0; block < C; block += kChannels) {
+      const int64_t end = block + kChannels < C ? block + kChannels : C;
+      for (int64_t column = 0; column < columns; column++) {
+        int64_t c = block;
+        for (; c + 32 <= end; c += 32) pixel(column, c, Float32{});
+        for (; c + 16 <= end; c += 16) pixel(column, c, Float16{});
+        for (; c + 8 <= end; c += 8) pixel(column, c, Float8{});
+        for (; c < end; c++) pixel(column, c, 0.0f);
+      }
+    }
   });
 }
 
