@@ -87,10 +87,10 @@ await runExample(USAGE, options, async (values) => {
   const loader = teacher(reference);
 
   const began = performance.now();
-  // Maps of 16, 8 and 4 px, which the projection doubles; each head halves its own down to 8 px and gives 5x5 logits.
-  const discriminator = projected([classifierFeatures(features, { size: 32, finest: 1 })], { nominalSize: 32, widths: [16, 32, 64] });
+  // Maps of 32, 16, 8 and 4 px, which the projection doubles. The finest matters: what sees no single pixels lets noise pass.
+  const discriminator = projected([classifierFeatures(features, { size: 32 })], { nominalSize: 128, widths: [16, 32, 64, 64] });
   const run = distill({
-    ...recipe({ images, seed, teacher: loader, data: shapes32.trainingSet(), discriminator, batchSize }),
+    ...recipe({ images, seed, teacher: loader, data: shapes32.trainingSet(), discriminator, batchSize, learningRate: 1e-3 }),
     intervals: { checkpoint: 2, snapshot: 0, samples: images / 5_000, evaluation: 0 },
     sinks: [consoleProgress(), jsonlLog(), sampleImages({ scale: 3 }), charts(), htmlReport({ title: 'GDD-I, projected discriminator' })],
     sampleCount: 32,

@@ -73,7 +73,7 @@ export async function compare(options: CompareOptions): Promise<Comparison> {
     return { generated, imagesPerSecond: (images * 1000) / (performance.now() - start) };
   };
   const progress = (done: number) => {
-    if (done === images || Math.floor(done / 512) > Math.floor((done - 64) / 512))
+    if (done === images || Math.floor(done / 128) > Math.floor((done - 64) / 128))
       log(`  teacher, 35 evaluations: ${done} of ${images} images`);
   };
 

@@ -26,6 +26,8 @@ export interface RecipeOptions {
   /** Default: the teacher's encoder. */
   discriminator?: Part<Discriminator>;
   batchSize?: number;
+  /** Of the generator. */
+  learningRate?: number;
 }
 
 export function recipe({
@@ -36,6 +38,7 @@ export function recipe({
   data = trainingSet(),
   discriminator = encoderDiscriminator({ sigmas: [0.1, 0.5, 2] }),
   batchSize = 64,
+  learningRate = 3e-4,
 }: RecipeOptions): DistillOptions {
   return {
     teacher,
@@ -47,7 +50,7 @@ export function recipe({
       regularizers: [r1({ gamma: 0.1, every: 16 })],
       optimizer: new Adam({ learningRate: 1e-3 }),
     }),
-    optimizer: new Adam({ learningRate: 3e-4 }),
+    optimizer: new Adam({ learningRate }),
     schedule: { images, batchSize, coolDown: images / 2 },
     seed,
   };
