@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { engines, useEngine } from '../../../../test/support/engines.js';
 import { executeTensorflow } from '../native.js';
 import { hasOneDnn, oneDnnConv2D, oneDnnConv2DBackpropFilter, oneDnnConv2DBackpropInput } from './onednn.js';
@@ -57,5 +57,28 @@ describe.runIf(engines.includes('tensorflow'))('convolutions by oneDNN', () => {
       oneDnnConv2DBackpropInput(x, filter, { strides: 1, pad: 'same', inputShape: x.shape })!,
     ]);
     expect(tf.memory().numTensors).toBe(before);
+  });
+
+  // Last: oneDNN is left alone afterwards, in this process.
+  it("say so once where they fail, and leave the work to TensorFlow's", () => {
+    const said: string[] = [];
+    const write = vi.spyOn(process.stderr, 'write').mockImplementation((text) => said.push(String(text)) > 0);
+    const [x, filter] = [tf.ones([1, 4, 4, 8]), tf.ones([3, 3, 8, 8])];
+    const execute = vi.spyOn(tf.backend() as unknown as { executeSingleOutput(): tf.Tensor }, 'executeSingleOutput');
+    execute.mockImplementationOnce(() => {
+      throw new Error('Invalid TF_Status: 10\nMessage: could not create a primitive');
+    });
+    try {
+      expect(oneDnnConv2D(x, filter, { strides: 1, pad: 'same' })).toBeUndefined();
+      expect(oneDnnConv2D(x, filter, { strides: 1, pad: 'same' })).toBeUndefined();
+      expect(execute).toHaveBeenCalledTimes(1);
+    } finally {
+      write.mockRestore();
+      execute.mockRestore();
+    }
+    expect(said).toHaveLength(1);
+    expect(said[0]).toContain("oneDNN's Conv2D failed (Invalid TF_Status: 10)");
+    expect(hasOneDnn()).toBe(false);
+    expect(tf.conv2d(x as tf.Tensor4D, filter as tf.Tensor4D, 1, 'same').dataSync()[0]).toBe(32);
   });
 });

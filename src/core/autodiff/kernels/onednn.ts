@@ -69,6 +69,20 @@ function execute(operation: Operation, { info, padding }: Geometry, inputs: tf.T
   );
 }
 
+/** As `execute`; where oneDNN fails, says so once, and TensorFlow's own convolutions are taken from then on. */
+function attempt(operation: Operation, place: Geometry, inputs: tf.Tensor[]): tf.Tensor | undefined {
+  try {
+    return execute(operation, place, inputs);
+  } catch (error) {
+    probed = { backend: tf.backend(), works: false };
+    const [reason] = (error as Error).message.split('\n');
+    process.stderr.write(
+      `onestep: oneDNN's ${operation} failed (${reason}): TensorFlow's own convolutions from here on, which are slower\n`,
+    );
+    return undefined;
+  }
+}
+
 /** The geometry of a convolution that oneDNN can compute; undefined for others, paddings as numbers among them. */
 function geometry(
   inputShape: number[],
@@ -90,14 +104,14 @@ const isPointwise = ({ info: { filterHeight, filterWidth, strideHeight, strideWi
 /** The convolution; undefined where TensorFlow's own is as fast (1x1: a product of matrices) or the only one. */
 export function oneDnnConv2D(x: tf.Tensor, filter: tf.Tensor, attrs: any): tf.Tensor | undefined {
   const place = geometry(x.shape, filter.shape, attrs, [x, filter]);
-  return place && !isPointwise(place) ? execute('Conv2D', place, [x, filter]) : undefined;
+  return place && !isPointwise(place) ? attempt('Conv2D', place, [x, filter]) : undefined;
 }
 
 /** Its gradient for the images `[…inputShape]`; undefined as above. */
 export function oneDnnConv2DBackpropInput(dy: tf.Tensor, filter: tf.Tensor, attrs: any): tf.Tensor | undefined {
   const place = geometry(attrs.inputShape, filter.shape, attrs, [dy, filter]);
   if (!place || place.info.inChannels < FEW_CHANNELS) return undefined;
-  return tf.tidy(() => execute('Conv2DBackpropInput', place, [tf.tensor1d(attrs.inputShape, 'int32'), filter, dy]));
+  return withShape(attrs.inputShape, (shape) => attempt('Conv2DBackpropInput', place, [shape, filter, dy]));
 }
 
 /** Its gradient for the filter `[…filterShape]`; undefined as above. */
@@ -107,7 +121,16 @@ export function oneDnnConv2DBackpropFilter(x: tf.Tensor, dy: tf.Tensor, attrs: a
   const { inChannels, outChannels, strideHeight } = place.info;
   const narrow = outChannels < FEW_CHANNELS || (inChannels <= 64 && x.size < SMALL) || (inChannels <= 128 && strideHeight > 1);
   if (!narrow) return undefined;
-  return tf.tidy(() => execute('Conv2DBackpropFilter', place, [x, tf.tensor1d(attrs.filterShape, 'int32'), dy]));
+  return withShape(attrs.filterShape, (shape) => attempt('Conv2DBackpropFilter', place, [x, shape, dy]));
+}
+
+function withShape<T>(shape: number[], use: (tensor: tf.Tensor) => T): T {
+  const tensor = tf.tensor1d(shape, 'int32');
+  try {
+    return use(tensor);
+  } finally {
+    tensor.dispose();
+  }
 }
 
 const FEW_CHANNELS = 8;
