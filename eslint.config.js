@@ -62,7 +62,7 @@ export default tseslint.config(
   },
   {
     // The attributes of TensorFlow.js kernels have no types; vitest's matchers are declared with any.
-    files: ['src/core/autodiff/**/*.ts', 'test/support/**/*.ts'],
+    files: ['src/core/autodiff/**/*.ts', 'src/core/shape-engine/**/*.ts', 'test/support/**/*.ts'],
     rules: { '@typescript-eslint/no-explicit-any': 'off' },
   },
   {

@@ -17,7 +17,6 @@ export interface Shape {
 export type ShapeInputs = Record<string, { shape: number[]; dtype: tf.DataType }>;
 
 // The attributes of TensorFlow.js kernels have no types.
-/* eslint-disable @typescript-eslint/no-explicit-any */
 export type ShapeRule = (inputs: ShapeInputs, attrs: any) => Shape | Shape[];
 
 const float = (shape: readonly number[]): Shape => ({ shape, dtype: 'float32' });
