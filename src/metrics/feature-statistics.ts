@@ -1,14 +1,9 @@
 /**
  * Mean and covariance of a stream of feature rows, in float64.
  */
+import type { GaussianStatistics } from '../core/contracts/metric.js';
 import { ArgumentError } from '../core/errors.js';
 import { PANEL, multiplyPanels } from './panels.js';
-
-/** A Gaussian's parameters; `covariance` is `[D, D]`, row-major and symmetric. */
-export interface GaussianStatistics {
-  mean: Float64Array;
-  covariance: Float64Array;
-}
 
 /** Rows that are gathered before the covariance is updated: a block of panels stays in the processor's cache. */
 const BLOCK = 96;

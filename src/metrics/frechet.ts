@@ -1,8 +1,8 @@
 /**
  * The Fréchet distance of two Gaussians: |μ_a - μ_b|² + tr(A + B - 2 (A B)^½); of Inception features it is the FID.
  */
+import type { GaussianStatistics } from '../core/contracts/metric.js';
 import { ArgumentError } from '../core/errors.js';
-import type { GaussianStatistics } from './feature-statistics.js';
 import { dotRows } from './panels.js';
 import { semidefiniteFactor, symmetricEigenvalues } from './symmetric.js';
 

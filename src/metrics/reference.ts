@@ -1,8 +1,8 @@
 /**
  * Reference statistics on disk, in the format of EDM's FID references: an `.npz` with `mu` `[D]` and `sigma` `[D, D]`.
  */
+import type { GaussianStatistics } from '../core/contracts/metric.js';
 import { FileError } from '../core/errors.js';
-import type { GaussianStatistics } from './feature-statistics.js';
 import { readNpz, writeNpz } from '../core/npz.js';
 
 /** Reads mean and covariance. Throws {@link FileError} as `readNpz`, and `E_FILE_FORMAT` where `mu` or `sigma` is missing or of another shape. */

@@ -2,8 +2,8 @@
  * The Fréchet distance as an evaluator of students, teachers and data.
  */
 import type { DataSource } from '../core/contracts/data.js';
-import type { FeatureExtractor } from '../core/contracts/metric.js';
-import { FeatureStatistics, type GaussianStatistics } from '../metrics/feature-statistics.js';
+import type { FeatureExtractor, GaussianStatistics } from '../core/contracts/metric.js';
+import { FeatureStatistics } from '../metrics/feature-statistics.js';
 import { frechetDistance } from '../metrics/frechet.js';
 import type { Evaluator } from './evaluator.js';
 import type { GeneratedImages } from './numbered-images.js';

@@ -3,9 +3,10 @@
  */
 import { basename, join } from 'node:path';
 import { z } from 'zod';
+import type { GaussianStatistics } from '../../core/contracts/metric.js';
 import { FileError } from '../../core/errors.js';
 import { parseOptions } from '../../core/options.js';
-import { FeatureStatistics, type GaussianStatistics } from '../../metrics/feature-statistics.js';
+import { FeatureStatistics } from '../../metrics/feature-statistics.js';
 import { frechetDistance } from '../../metrics/frechet.js';
 import { readNpz, type NpyArray } from '../../core/npz.js';
 import { readJson, type GoldenDirectory } from './golden-directory.js';
