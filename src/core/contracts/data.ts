@@ -22,6 +22,8 @@ export interface DataDescription {
   classes: number;
   /** Number of images. */
   size: number;
+  /** Images that were found invalid and left out, and are no part of `size`; undefined where a source does not leave out any. */
+  skipped?: number;
 }
 
 /**
