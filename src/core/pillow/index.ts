@@ -1,0 +1,1 @@
+export { resamplingWeights, resizeImage, type ImageBytes, type ResamplingFilter, type ResamplingWeights } from './resampling.js';
