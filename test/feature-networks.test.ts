@@ -19,12 +19,24 @@ interface Case {
   rtol?: number;
 }
 
+const LITE_VARIANTS = ['lite0', 'lite1', 'lite2', 'lite3', 'lite4'] as const;
+const DEIT_VARIANTS = ['tiny', 'small', 'base'] as const;
+
 const cases: Case[] = [
   // On a resized image neighbours are almost equal: rounding decides which of them max pooling picks.
   { name: 'vgg16_bn', create: () => new Vgg16Bn(), gain: 2, large: true, rtol: 1e-3 },
-  { name: 'tf_efficientnet_lite0', create: () => new EfficientNetLite(), gain: 1.4 },
-  { name: 'tf_efficientnet_lite2', create: () => new EfficientNetLite({ variant: 'lite2' }), gain: 1.4, large: true },
-  { name: 'deit_tiny_distilled_patch16_224', create: () => new Deit({ variant: 'tiny' }), gain: 1 },
+  ...LITE_VARIANTS.map((variant) => ({
+    name: `tf_efficientnet_${variant}`,
+    create: () => new EfficientNetLite({ variant }),
+    gain: 1.4,
+    large: variant !== 'lite0',
+  })),
+  ...DEIT_VARIANTS.map((variant) => ({
+    name: `deit_${variant}_distilled_patch16_224`,
+    create: () => new Deit({ variant }),
+    gain: 1,
+    large: variant !== 'tiny',
+  })),
 ];
 
 /** Images `[2, 32, 32, 3]`. */

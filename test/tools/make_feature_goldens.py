@@ -219,7 +219,7 @@ def make(name, full, dtype):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("out")
-    parser.add_argument("--networks", nargs="+", default=["vgg16_bn", LITE[0], LITE[2], DEIT[0]])
+    parser.add_argument("--networks", nargs="+", default=["vgg16_bn", *LITE, *DEIT])
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--float64", action="store_true")
     options = parser.parse_args()
