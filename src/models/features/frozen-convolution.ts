@@ -16,9 +16,10 @@ export interface FrozenConvolutionOptions {
   norm?: { name: string; epsilon: number };
   inputs: number;
   outputs: number;
-  kernel: number;
+  /** Height and width, a number: both. Odd ones that differ have stride 1 and the default padding. */
+  kernel: number | readonly [number, number];
   stride?: number;
-  /** `same` is TensorFlow's: with stride 2 more below and right. Default: half the kernel on all sides. */
+  /** `same` is TensorFlow's: with stride 2 more below and right. Default: half the kernel on each side. */
   padding?: 'same' | number;
   /** One filter a channel; `inputs` equals `outputs`. */
   depthwise?: boolean;
@@ -40,10 +41,11 @@ export class FrozenConvolution extends Module implements FrozenLayer {
 
   constructor(options: FrozenConvolutionOptions) {
     super();
-    const { name, norm, inputs, outputs, kernel, depthwise = false, bias = false } = options;
+    const { name, norm, inputs, outputs, depthwise = false, bias = false } = options;
     this.#options = options;
-    const shape = [outputs, depthwise ? 1 : inputs, kernel, kernel];
-    const fanIn = shape[1]! * kernel ** 2;
+    const [height, width] = this.#kernel;
+    const shape = [outputs, depthwise ? 1 : inputs, height, width];
+    const fanIn = shape[1]! * height * width;
     // He et al. 2015: activations keep their size; without an activation half the variance does.
     const gain = (options.activation ?? 'none') === 'none' ? 1 : 2;
     const order = [2, 3, 0, 1];
@@ -66,20 +68,26 @@ export class FrozenConvolution extends Module implements FrozenLayer {
       : [];
   }
 
+  get #kernel(): readonly [number, number] {
+    const { kernel } = this.#options;
+    return typeof kernel === 'number' ? [kernel, kernel] : kernel;
+  }
+
   /** Without the bias; callers that add something else anyway add `bias` with it. */
   forwardWithoutBias(x: tf.Tensor4D): tf.Tensor4D {
     return tf.tidy(() => {
-      const { kernel, stride = 1, depthwise = false, padding = Math.floor(kernel / 2) } = this.#options;
+      const [rows, columns] = this.#kernel;
+      const { stride = 1, depthwise = false, padding = rows >> 1 } = this.#options;
       const { weight } = this.#fold();
       if (depthwise) return tf.depthwiseConv2d(x, weight, stride, padding);
-      if (kernel === 1 && stride === 1) {
+      if (rows === 1 && columns === 1 && stride === 1) {
         const [batch, height, width, inputs] = x.shape;
         const outputs = weight.shape[3];
-        const rows = tf.matMul(tf.reshape(x, [batch * height * width, inputs]) as tf.Tensor2D, tf.reshape(weight, [inputs, outputs]));
-        return tf.reshape(rows, [batch, height, width, outputs]);
+        const y = tf.matMul(tf.reshape(x, [batch * height * width, inputs]) as tf.Tensor2D, tf.reshape(weight, [inputs, outputs]));
+        return tf.reshape(y, [batch, height, width, outputs]);
       }
       // 'same' is what half the kernel comes to where the stride is 1, and the fastest padding.
-      const same = stride === 1 && padding === (kernel - 1) / 2;
+      const same = stride === 1 && (rows !== columns || padding === (rows - 1) / 2);
       return tf.conv2d(x, weight, stride, same ? 'same' : padding);
     });
   }
@@ -97,25 +105,27 @@ export class FrozenConvolution extends Module implements FrozenLayer {
     this.#fold();
   }
 
+  /** Frees the published tensors; what was folded of them stays until other weights are loaded. */
+  release(): void {
+    this.#fold();
+    super.dispose();
+  }
+
   override dispose(): void {
     super.dispose();
     this.#folded.dispose();
   }
 
   #fold(): { weight: tf.Tensor4D; bias: tf.Tensor1D } {
-    const tensors = [this.#weight, ...(this.#bias ? [this.#bias] : []), ...this.#norm];
-    return this.#folded.of(
-      tensors.map((tensor) => tensor.value),
-      () => {
-        const { outputs, norm, depthwise } = this.#options;
-        const own = this.#bias?.value ?? tf.zeros([outputs]);
-        if (!norm) return { weight: tf.clone(this.#weight.value), bias: tf.clone(own) };
-        const [scale, shift, mean, variance] = this.#norm.map((tensor) => tensor.value) as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor];
-        const factor = tf.div(scale, tf.sqrt(tf.add(variance, norm.epsilon)));
-        // A depthwise filter is [kh, kw, C, 1].
-        const channels = depthwise ? tf.reshape(factor, [-1, 1]) : factor;
-        return { weight: tf.mul(this.#weight.value, channels), bias: tf.add(tf.mul(tf.sub(own, mean), factor), shift) };
-      },
-    ) as { weight: tf.Tensor4D; bias: tf.Tensor1D };
+    return this.#folded.of(this.tensors(), () => {
+      const { outputs, norm, depthwise } = this.#options;
+      const own = this.#bias?.value ?? tf.zeros([outputs]);
+      if (!norm) return { weight: tf.clone(this.#weight.value), bias: tf.clone(own) };
+      const [scale, shift, mean, variance] = this.#norm.map((tensor) => tensor.value) as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor];
+      const factor = tf.div(scale, tf.sqrt(tf.add(variance, norm.epsilon)));
+      // A depthwise filter is [kh, kw, C, 1].
+      const channels = depthwise ? tf.reshape(factor, [-1, 1]) : factor;
+      return { weight: tf.mul(this.#weight.value, channels), bias: tf.add(tf.mul(tf.sub(own, mean), factor), shift) };
+    }) as { weight: tf.Tensor4D; bias: tf.Tensor1D };
   }
 }

@@ -4,6 +4,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { RandomSource } from '../../core/contracts/random.js';
 import { ArgumentError } from '../../core/errors.js';
+import type { NamedTensor } from '../../core/parameter.js';
 import { Module, type WeightSource } from '../nn/module.js';
 import { resizeBilinear } from '../nn/resample.js';
 import type { FeatureInput, FeatureNetwork, FeatureStage } from './feature-network.js';
@@ -41,16 +42,16 @@ export class Derived<Name extends string> {
   #sources: readonly tf.Tensor[] = [];
   #made: Record<Name, tf.Tensor> | undefined;
 
-  /** What `make` made of `sources` when they were last other tensors than now. */
-  of(sources: readonly tf.Tensor[], make: () => Record<Name, tf.Tensor>): Record<Name, tf.Tensor> {
-    if (this.#made && sources.every((tensor, i) => tensor === this.#sources[i])) return this.#made;
+  /** What `make` made of `sources` when they last had other values than now; those that have been freed have no others. */
+  of(sources: readonly NamedTensor[], make: () => Record<Name, tf.Tensor>): Record<Name, tf.Tensor> {
+    if (this.#made && sources.every((tensor, i) => !tensor.allocated || tensor.value === this.#sources[i])) return this.#made;
     this.dispose();
     const made = tf.tidy(() => {
       const result = make();
       for (const tensor of Object.values<tf.Tensor>(result)) tf.keep(tensor);
       return result as tf.TensorContainer;
     }) as unknown as Record<Name, tf.Tensor>;
-    this.#sources = sources;
+    this.#sources = sources.map((tensor) => tensor.value);
     return (this.#made = made);
   }
 

@@ -39,19 +39,26 @@ export function resample2d(x: tf.Tensor4D, taps: readonly number[], direction: '
 export interface ResizeOptions {
   /** True: first and last pixels' centres coincide. False: the images' borders do. Default false. */
   alignCorners?: boolean;
+  /**
+   * False, where corners are not aligned: pixels stand at their upper left corners, as in TensorFlow 1's `resize_bilinear`; the image
+   * moves by up to half a pixel. Default true: at their centres.
+   */
+  halfPixelCenters?: boolean;
 }
 
 /**
  * The matrix `[outputs, size]` that interpolates one axis linearly, row by row, as PyTorch's `interpolate` without antialiasing.
  *
- * `alignCorners`: output o reads position o (size-1)/(outputs-1); otherwise (o + 1/2) size/outputs - 1/2, held at the border.
+ * `alignCorners`: output o reads position o (size-1)/(outputs-1); otherwise (o + 1/2) size/outputs - 1/2, or o size/outputs without
+ * `halfPixelCenters`, held at the border.
  */
-export function bilinearMatrix(size: number, outputs: number, { alignCorners = false }: ResizeOptions = {}) {
+export function bilinearMatrix(size: number, outputs: number, { alignCorners = false, halfPixelCenters = true }: ResizeOptions = {}) {
+  const centres = halfPixelCenters && !alignCorners;
   const matrix = new Float32Array(outputs * size);
   for (let output = 0; output < outputs; output++) {
     // Rounded where PyTorch rounds: a network may answer to the last bit of a weight (an activation near its kink).
     const scale = Math.fround(alignCorners ? (outputs > 1 ? (size - 1) / (outputs - 1) : 0) : size / outputs);
-    const at = Math.max(0, Math.fround(alignCorners ? scale * output : scale * (output + 0.5) - 0.5));
+    const at = Math.max(0, Math.fround(centres ? scale * (output + 0.5) - 0.5 : scale * output));
     const left = Math.min(size - 1, Math.floor(at));
     const right = Math.min(size - 1, left + 1);
     matrix[output * size + left]! += 1 - (at - left);
