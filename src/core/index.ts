@@ -94,6 +94,7 @@ export { accumulate } from './accumulate.js';
 export { networkState } from './network-state.js';
 export {
   startTrainingRun,
+  type BestKeeper,
   type CursorBatch,
   type RunIntervals,
   type RunOptions,

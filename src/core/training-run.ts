@@ -50,6 +50,14 @@ export interface CursorBatch {
   cursor: number;
 }
 
+/** Keeps the best of the evaluated weights on disk. */
+export interface BestKeeper {
+  /** Takes up what an earlier process of this run has kept; called where the run goes on from a checkpoint. */
+  restore(): Promise<void>;
+  /** Keeps the weights that were just evaluated if they are better than all before; the path where they are. */
+  offer(metrics: Readonly<Record<string, number>>, images: number): Promise<string | undefined>;
+}
+
 /** What is trained. */
 export interface TrainingSetup<Batch extends CursorBatch, Result> {
   stages: readonly Stage[];
@@ -66,7 +74,10 @@ export interface TrainingSetup<Batch extends CursorBatch, Result> {
   /** Writes a snapshot, named by the images seen, and returns its path. */
   snapshot?(images: number): Promise<string>;
   samples?(): Promise<{ batch: Uint8Array; shape: readonly [number, number, number, number] }>;
-  evaluate?(): Promise<Record<string, number>>;
+  /** Metrics by name; `signal` is aborted where the run is asked to stop, and an evaluation that ends early then rejects. */
+  evaluate?(signal: AbortSignal): Promise<Record<string, number>>;
+  /** Keeps the weights of the best evaluation. */
+  best?: BestKeeper | undefined;
   /** The result of a run that has seen all images, or was stopped. */
   finish(reason: 'completed' | 'stopped'): Promise<Result> | Result;
   /** Frees networks, optimizers and data; called once, at the end. The result of `finish` must outlive it. */
@@ -110,6 +121,11 @@ class Run<Batch extends CursorBatch, Result> implements TrainingRun<Result> {
   #startedAt = performance.now();
   #report = { time: 0, images: 0, waited: 0, losses: new Map<string, number>() };
   #lastCheckpoint = -1;
+  #evaluatedAtCheckpoint = 0;
+  /** Images at the last evaluation that was finished. */
+  #evaluated = 0;
+  /** Aborted when the run is asked to stop. */
+  readonly #stopping = new AbortController();
   /** Of the first sink that failed. */
   #sinkError: { error: unknown } | undefined;
   #store: RunStore | undefined;
@@ -121,7 +137,10 @@ class Run<Batch extends CursorBatch, Result> implements TrainingRun<Result> {
   ) {
     const onAbort = () => void this.stop();
     options.signal?.addEventListener('abort', onAbort, { once: true });
-    if (options.signal?.aborted) this.#stopRequested = true;
+    if (options.signal?.aborted) {
+      this.#stopRequested = true;
+      this.#stopping.abort();
+    }
     this.completed = this.#run(openStore, build).finally(() => options.signal?.removeEventListener('abort', onAbort));
     // A caller that only listens to events$ must not crash the process.
     this.completed.catch(() => undefined);
@@ -137,6 +156,7 @@ class Run<Batch extends CursorBatch, Result> implements TrainingRun<Result> {
 
   #requestStop(): void {
     this.#stopRequested = true;
+    this.#stopping.abort();
     this.continue();
     this.#stopped$.next();
   }
@@ -168,8 +188,9 @@ class Run<Batch extends CursorBatch, Result> implements TrainingRun<Result> {
       setup = await build(this.#store);
       const cursor = await this.#restore(setup);
       await this.#train(setup, cursor);
-      const reason = this.#stopRequested && this.#images < this.options.totalImages ? 'stopped' : 'completed';
-      if (reason === 'completed') await this.#finalFiles(setup);
+      if (this.#images >= this.options.totalImages) await this.#finalFiles(setup);
+      const unfinished = this.#images < this.options.totalImages || this.#lacksEvaluation(setup);
+      const reason = this.#stopRequested && unfinished ? 'stopped' : 'completed';
       await this.#checkpoint(setup);
       if (this.#sinkError) throw this.#sinkError.error;
       const result = await setup.finish(reason);
@@ -204,10 +225,18 @@ class Run<Batch extends CursorBatch, Result> implements TrainingRun<Result> {
           },
         );
       for (const [name, part] of Object.entries(setup.checkpoint)) part.restoreState(parts[name]!);
-      const state = parts['run']!.json as { step: number; images: number; cursor: number; random: Parameters<RandomSource['restore']>[0] };
+      const state = parts['run']!.json as {
+        step: number;
+        images: number;
+        cursor: number;
+        random: Parameters<RandomSource['restore']>[0];
+        evaluated?: number;
+      };
       setup.random.restore(state.random);
       [this.#step, this.#images, cursor] = [state.step, state.images, state.cursor];
       this.#lastCheckpoint = this.#images;
+      this.#evaluated = this.#evaluatedAtCheckpoint = state.evaluated ?? this.#images;
+      await setup.best?.restore();
     }
     this.#startedAt = performance.now();
     this.#report = { time: this.#startedAt, images: this.#images, waited: 0, losses: new Map() };
@@ -222,6 +251,9 @@ class Run<Batch extends CursorBatch, Result> implements TrainingRun<Result> {
       parameters: setup.parameters,
     });
     if (!parts) await this.#emitSamples(setup);
+    // One that was due at the checkpoint and was stopped.
+    else if (this.#images < this.options.totalImages && this.#isDue(this.options.intervals.evaluation, this.#evaluated))
+      await this.#evaluate(setup);
     return cursor;
   }
 
@@ -283,7 +315,7 @@ class Run<Batch extends CursorBatch, Result> implements TrainingRun<Result> {
     setup.afterIteration?.(this.#images, batchSize);
     if (this.#step % reportEvery === 0 || this.#images >= totalImages) this.#emitStep();
 
-    const due = (kimg: number) => kimg > 0 && Math.floor(this.#images / (kimg * 1000)) > Math.floor(before / (kimg * 1000));
+    const due = (kimg: number) => this.#isDue(kimg, before);
     if (this.#images >= totalImages) return;
     if (due(intervals.samples)) await this.#emitSamples(setup);
     if (due(intervals.evaluation)) await this.#evaluate(setup);
@@ -291,16 +323,37 @@ class Run<Batch extends CursorBatch, Result> implements TrainingRun<Result> {
     if (due(intervals.checkpoint)) await this.#checkpoint(setup);
   }
 
-  async #finalFiles(setup: TrainingSetup<Batch, Result>): Promise<void> {
-    if (this.#lastCheckpoint === this.#images) return;
-    await this.#emitSamples(setup);
-    if (this.options.intervals.evaluation > 0) await this.#evaluate(setup);
-    await this.#snapshot(setup);
+  /** True where a multiple of `kimg` lies in (`before`, now]. */
+  #isDue(kimg: number, before: number): boolean {
+    return kimg > 0 && Math.floor(this.#images / (kimg * 1000)) > Math.floor(before / (kimg * 1000));
   }
 
+  /** True where what there is now should be scored at the end and is not. */
+  #lacksEvaluation(setup: TrainingSetup<Batch, Result>): boolean {
+    return setup.evaluate !== undefined && this.options.intervals.evaluation > 0 && this.#evaluated < this.#images;
+  }
+
+  async #finalFiles(setup: TrainingSetup<Batch, Result>): Promise<void> {
+    const trained = this.#lastCheckpoint !== this.#images;
+    if (trained) await this.#emitSamples(setup);
+    if (this.#lacksEvaluation(setup)) await this.#evaluate(setup);
+    if (trained) await this.#snapshot(setup);
+  }
+
+  /** An evaluation that was stopped is made again when the run goes on. */
   async #evaluate(setup: TrainingSetup<Batch, Result>): Promise<void> {
-    if (!setup.evaluate) return;
-    this.#emit({ kind: 'evaluation', metrics: await setup.evaluate() });
+    if (!setup.evaluate || this.#stopping.signal.aborted) return;
+    let metrics: Record<string, number>;
+    try {
+      metrics = await setup.evaluate(this.#stopping.signal);
+    } catch (error) {
+      if (this.#stopping.signal.aborted) return;
+      throw error;
+    }
+    this.#evaluated = this.#images;
+    this.#emit({ kind: 'evaluation', metrics });
+    const best = this.#store && (await setup.best?.offer(metrics, this.#images));
+    if (best !== undefined) this.#emit({ kind: 'snapshot', path: best });
   }
 
   async #snapshot(setup: TrainingSetup<Batch, Result>): Promise<void> {
@@ -309,13 +362,14 @@ class Run<Batch extends CursorBatch, Result> implements TrainingRun<Result> {
   }
 
   async #checkpoint(setup: TrainingSetup<Batch, Result>): Promise<void> {
-    if (!this.#store || this.#lastCheckpoint === this.#images) return;
+    if (!this.#store || (this.#lastCheckpoint === this.#images && this.#evaluatedAtCheckpoint === this.#evaluated)) return;
     const parts: Record<string, CheckpointPart> = Object.fromEntries(
       Object.entries(setup.checkpoint).map(([name, part]) => [name, part.saveState()]),
     );
-    parts['run'] = { json: { step: this.#step, images: this.#images, cursor: this.#cursor, random: setup.random.state() }, tensors: [] };
+    const position = { step: this.#step, images: this.#images, cursor: this.#cursor, evaluated: this.#evaluated };
+    parts['run'] = { json: { ...position, random: setup.random.state() }, tensors: [] };
     const path = await this.#store.saveCheckpoint(this.#images / 1000, parts);
-    this.#lastCheckpoint = this.#images;
+    [this.#lastCheckpoint, this.#evaluatedAtCheckpoint] = [this.#images, this.#evaluated];
     this.#emit({ kind: 'checkpoint', path });
   }
 

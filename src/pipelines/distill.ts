@@ -69,7 +69,8 @@ export function distill(options: DistillOptions, configure?: (container: Depende
         parameters: { generator: summary.total, frozen: summary.frozen, discriminator: objective.parameterCount },
         metadata: { onestep: 'student' },
         sample: (count) => new Student('student', generator).generate({ count, seed: settings.seed }),
-        evaluate: evaluator && (() => evaluator.evaluate(new Student('student', generator))),
+        evaluate: evaluator && ((signal) => evaluator.evaluate(new Student('student', generator), signal)),
+        best: evaluator?.best,
         finish: (reason, averaged) => ({ reason, student: new Student('student', averaged), freeze: summary }),
         dispose: async () => {
           objective.dispose();

@@ -2,13 +2,20 @@
  * Evaluators: what scores a student during training.
  */
 import type { InjectionToken } from 'tsyringe';
+import type { BestMetric } from './best-snapshot.js';
 import type { Student } from './student.js';
 
 /** Scores a student during and after training. */
 export interface Evaluator {
   readonly name: string;
-  /** Metrics by name, such as `{ frechet: 12.3 }`. */
-  evaluate(student: Student): Promise<Record<string, number>>;
+  /** By which metric the run keeps its best snapshot, `best.safetensors`; undefined: it keeps none. */
+  readonly best?: BestMetric;
+  /**
+   * Metrics by name, such as `{ frechet: 12.3 }`.
+   *
+   * `signal` is aborted where the run is asked to stop; one that then rejects is called again when the run goes on.
+   */
+  evaluate(student: Student, signal?: AbortSignal): Promise<Record<string, number>>;
 }
 
 /** The run's evaluator, where it has one. */

@@ -1,6 +1,7 @@
 export { convert, type Conversion, type ConvertOptions } from './convert.js';
 export { distill, type Distilled } from './distill.js';
 export type { DistillOptions } from './distillation.js';
+export { readBest, type BestMetric, type BestSnapshot } from './best-snapshot.js';
 export { EVALUATOR, type Evaluator } from './evaluator.js';
 export { intervalsSchema, runSchema, scheduleSchema, type RunSettings } from './run-options.js';
 export type { GeneratedImages } from './numbered-images.js';

@@ -15,6 +15,7 @@ import { batchStream, type PositionedBatch } from '../data/batch-stream.js';
 import type { Backbone } from '../models/backbones/backbone.js';
 import { createBackbone } from '../models/backbones/config.js';
 import { saveBackbone } from '../models/teachers/safetensors-teacher.js';
+import { bestKeeper, type BestMetric } from './best-snapshot.js';
 import { realImages } from './real-images.js';
 import type { runSchema } from './run-options.js';
 import type { GeneratedImages } from './numbered-images.js';
@@ -37,7 +38,9 @@ export interface NetworkSetupOptions<Result> {
   /** Images of `network` for the sample grids; called while it holds its averages. */
   sample(count: number): GeneratedImages;
   /** Called while `network` holds its averages. */
-  evaluate?: (() => Promise<Record<string, number>>) | undefined;
+  evaluate?: ((signal: AbortSignal) => Promise<Record<string, number>>) | undefined;
+  /** By which metric of `evaluate` the best snapshot is kept; undefined: none is. */
+  best?: BestMetric | undefined;
   /** `averaged`: a copy of the network with its averages, owned by the result. */
   finish(reason: 'completed' | 'stopped', averaged: Backbone): Result;
   dispose(): Promise<void>;
@@ -54,6 +57,10 @@ export function networkSetup<Result>(options: NetworkSetupOptions<Result>): Trai
   ema.bind(parameters);
 
   const { evaluate } = options;
+  const saveAverages = (path: string, metadata: Record<string, string> = {}) => {
+    const read = (name: string) => (trainable.has(name) ? ema.read(name) : undefined);
+    return saveBackbone(path, network, { metadata: { ...options.metadata, ...metadata }, read });
+  };
   return {
     stages: options.stages,
     random,
@@ -70,8 +77,7 @@ export function networkSetup<Result>(options: NetworkSetupOptions<Result>): Trai
     },
     snapshot: async (images) => {
       const path = join(store!.path, `snapshot-${kimgInFileName(images)}.safetensors`);
-      const read = (name: string) => (trainable.has(name) ? ema.read(name) : undefined);
-      await saveBackbone(path, network, { metadata: options.metadata, read });
+      await saveAverages(path);
       return path;
     },
     samples: () =>
@@ -79,7 +85,8 @@ export function networkSetup<Result>(options: NetworkSetupOptions<Result>): Trai
         const { images, shape } = options.sample(settings.sampleCount);
         return Promise.resolve({ batch: images, shape });
       }),
-    evaluate: evaluate && (() => ema.withAverages(evaluate)),
+    evaluate: evaluate && ((signal) => ema.withAverages(() => evaluate(signal))),
+    best: store && options.best && bestKeeper(store.path, options.best, saveAverages),
     finish: async (reason) => {
       const averaged = createBackbone(network.config);
       await ema.withAverages(() => void averaged.copyFrom(network));

@@ -31,6 +31,7 @@ import { denoisingLoss, denoisingOptions, type DenoisingOptions } from '../losse
 import type { Backbone } from '../models/backbones/backbone.js';
 import { backboneConfigSchema, createBackbone, resolveBackboneConfig, type BackboneOptions } from '../models/backbones/config.js';
 import type { Teacher } from '../models/teachers/teacher.js';
+import type { BestMetric } from './best-snapshot.js';
 import { checkFit } from './check-fit.js';
 import { networkSetup } from './network-setup.js';
 import { checkRunOptions, trainingRunOptions, type runSchema } from './run-options.js';
@@ -52,7 +53,11 @@ export interface TrainTeacherOptions extends z.input<typeof runSchema> {
   optimizer?: Optimizer;
   /** Steps of the Heun sampler for the sample grids. Default 18. */
   samplerSteps?: number;
-  evaluate?: { readonly name: string; evaluate(teacher: Teacher): Promise<Record<string, number>> };
+  evaluate?: {
+    readonly name: string;
+    readonly best?: BestMetric;
+    evaluate(teacher: Teacher, signal?: AbortSignal): Promise<Record<string, number>>;
+  };
   sinks?: readonly Sink[];
   signal?: AbortSignal;
 }
@@ -119,7 +124,8 @@ export function trainTeacher(
       parameters: { generator: network.parameterCount(), frozen: 0, discriminator: 0 },
       metadata: { onestep: 'teacher' },
       sample: (count) => teacherImages(network as Backbone, { count, seed: settings.seed, steps: parts.samplerSteps }),
-      evaluate: evaluate && (() => evaluate.evaluate({ name: 'teacher', backbone: network as Backbone })),
+      evaluate: evaluate && ((signal) => evaluate.evaluate({ name: 'teacher', backbone: network as Backbone }, signal)),
+      best: evaluate?.best,
       finish: (reason, averaged) => ({ reason, teacher: { name: 'teacher', backbone: averaged } }),
       dispose: async () => {
         await container.dispose();
