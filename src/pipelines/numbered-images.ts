@@ -38,11 +38,14 @@ export interface NumberedLatents {
   noise(step: number): tf.Tensor4D;
 }
 
-/** Makes images batch by batch; `sample` gives images in about [-1, 1]. Throws `E_CONFIG` for classes that do not exist. */
+/** Images in about [-1, 1] of latents. */
+export type LatentSampler = (inputs: NumberedLatents) => tf.Tensor4D;
+
+/** Makes images batch by batch. Throws `E_CONFIG` for classes that do not exist. */
 export function makeNumberedImages(
   { config }: Backbone,
   { count, seed, first, classes, batchSize, onProgress }: z.output<typeof numberedImages>,
-  sample: (inputs: NumberedLatents) => tf.Tensor4D,
+  sample: LatentSampler,
 ): GeneratedImages {
   const { img_resolution: size, img_channels: channels, label_dim } = config;
   const stride = size * size * channels;
@@ -59,6 +62,70 @@ export function makeNumberedImages(
     onProgress?.(at + length, count);
   }
   return { images, shape: [count, size, size, channels], labels };
+}
+
+/** A picture of the way between latents: row r leads from image `2 r` to image `2 r + 1` of `seed`. */
+export interface InterpolationOptions {
+  seed: number;
+  rows: number;
+  /** Images in a row, both ends included; two or more. */
+  columns: number;
+  /** Images evaluated together. */
+  batchSize: number;
+}
+
+/**
+ * Images along great circles between two latents each, row by row, all of a row of its first image's class; noise of later steps is that of
+ * the row's first image.
+ */
+export function makeInterpolations(
+  { config }: Backbone,
+  { seed, rows, columns, batchSize }: InterpolationOptions,
+  sample: LatentSampler,
+): GeneratedImages {
+  const { img_resolution: size, img_channels: channels, label_dim } = config;
+  const stride = size * size * channels;
+  const count = rows * columns;
+  const images = new Uint8Array(count * stride);
+  const labels = label_dim === 0 ? undefined : Uint32Array.from({ length: count }, (_, i) => (2 * Math.floor(i / columns)) % label_dim);
+  for (let at = 0; at < count; at += batchSize) {
+    const length = Math.min(batchSize, count - at);
+    const latents = (step: number) => {
+      const values = new Float32Array(length * stride);
+      for (let b = 0; b < length; b++) {
+        const [row, column] = [Math.floor((at + b) / columns), (at + b) % columns];
+        const end = (image: number) => normalAt(seed, image, stride * (step + 1)).subarray(stride * step);
+        const first = end(2 * row);
+        values.set(step > 0 ? first : slerp(first, end(2 * row + 1), column / (columns - 1)), b * stride);
+      }
+      return tf.tensor4d(values, [length, size, size, channels]);
+    };
+    const bytes = tf.tidy(() => {
+      const classLabels = labels && tf.tensor2d(oneHot(labels.subarray(at, at + length), label_dim), [length, label_dim]);
+      return toUint8(sample({ latents: latents(0), classLabels, noise: latents }).dataSync<'float32'>());
+    });
+    images.set(bytes, at * stride);
+  }
+  return { images, shape: [count, size, size, channels], labels };
+}
+
+/**
+ * Spherical linear interpolation (Shoemake 1985): (sin((1 - t) ω) a + sin(t ω) b) / sin ω with ω the angle between a and b.
+ *
+ * Between standard normal latents it stays standard normal, where a straight line would shrink.
+ */
+export function slerp(a: Float32Array, b: Float32Array, t: number): Float32Array {
+  let [dot, aa, bb] = [0, 0, 0];
+  for (let i = 0; i < a.length; i++) {
+    dot += a[i]! * b[i]!;
+    aa += a[i]! * a[i]!;
+    bb += b[i]! * b[i]!;
+  }
+  const angle = Math.acos(Math.min(1, Math.max(-1, dot / Math.sqrt(aa * bb || 1))));
+  const sine = Math.sin(angle);
+  // Parallel or opposite: no great circle is theirs alone.
+  const [left, right] = sine < 1e-6 ? [1 - t, t] : [Math.sin((1 - t) * angle) / sine, Math.sin(t * angle) / sine];
+  return a.map((value, i) => left * value + right * b[i]!);
 }
 
 /** Standard normal `[B, H, W, C]`, row b from image number `first + b`; `step` > 0 gives the noise of a later step. */

@@ -7,7 +7,7 @@ import type { Backbone } from '../models/backbones/backbone.js';
 import { safetensorsTeacher, saveBackbone, type SafetensorsTeacherOptions } from '../models/teachers/safetensors-teacher.js';
 import { sampleFewSteps } from '../models/samplers/edm.js';
 import { SIGMA_MAX } from '../models/preconditioning.js';
-import { makeNumberedImages, numberedImages, type GeneratedImages } from './numbered-images.js';
+import { makeNumberedImages, numberedImages, type GeneratedImages, type LatentSampler } from './numbered-images.js';
 
 const generateOptions = numberedImages.extend({
   /** Noise levels; the default is one step from pure noise. */
@@ -16,6 +16,12 @@ const generateOptions = numberedImages.extend({
 
 /** Options of `Student.generate`. @interface */
 export type GenerateOptions = z.input<typeof generateOptions>;
+
+/** One step, or a few, down the noise levels `sigmas`. */
+export const studentSampler =
+  (backbone: Backbone, sigmas: readonly number[] = [SIGMA_MAX]): LatentSampler =>
+  ({ latents, classLabels, noise }) =>
+    sampleFewSteps(backbone, latents, { sigmas, inputs: { classLabels }, noise });
 
 /** A generator of one network evaluation an image. Dispose it when done. */
 export class Student {
@@ -27,9 +33,7 @@ export class Student {
   /** Makes images. Throws `E_CONFIG` for wrong options. */
   generate(options: GenerateOptions): GeneratedImages {
     const { sigmas, ...numbered } = parseOptions(generateOptions, options, 'generate');
-    return makeNumberedImages(this.backbone, numbered, ({ latents, classLabels, noise }) =>
-      sampleFewSteps(this.backbone, latents, { sigmas, inputs: { classLabels }, noise }),
-    );
+    return makeNumberedImages(this.backbone, numbered, studentSampler(this.backbone, sigmas));
   }
 
   /** Writes the weights as safetensors under the published names and in PyTorch's layout. */
