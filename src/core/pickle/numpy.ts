@@ -1,6 +1,7 @@
 /**
  * NumPy's scalars and arrays: a published snapshot counts its images in them.
  */
+import { BufferSource } from './byte-source.js';
 import {
   describeValue,
   isTuple,
@@ -41,6 +42,13 @@ export class NumpyDtype extends PickledObject {
   }
 }
 
+/** Python 2 writes an array's bytes as a text of characters below 256; other values are given back. */
+function bytesOfPython2(data: unknown, context: ConstructionContext): unknown {
+  if (typeof data !== 'string' || /[^\0-\xff]/.test(data)) return data;
+  context.budget.spend('heldBytes', data.length);
+  return new PickledBytes(new BufferSource(Buffer.from(data, 'latin1')), 0, data.length);
+}
+
 /** An array: its description and where its bytes are. */
 export class NumpyArray extends PickledObject {
   shape: readonly number[] = [0];
@@ -55,7 +63,7 @@ export class NumpyArray extends PickledObject {
   override build(state: unknown, context: ConstructionContext): void {
     if (!isTuple(state) || state.length !== 5) throw context.fail(`expected the state of a numpy.ndarray, found ${describeValue(state)}`);
     const [, shape, dtype, fortranOrder, data] = state;
-    this.describe(shape, dtype, data, context);
+    this.describe(shape, dtype, bytesOfPython2(data, context), context);
     this.fortranOrder = fortranOrder === true || fortranOrder === 1;
   }
 
@@ -117,7 +125,8 @@ function scalarOf(bytes: Uint8Array, dtype: NumpyDtype): number | bigint | boole
 
 const scalar: DataConstructor = {
   call(args, context) {
-    const [dtype, data] = args;
+    const dtype = args[0];
+    const data = bytesOfPython2(args[1], context);
     if (args.length !== 2 || !(dtype instanceof NumpyDtype) || !(data instanceof PickledBytes))
       throw context.fail(`expected a numpy.dtype and bytes for a NumPy scalar, found ${args.map(describeValue).join(', ')}`);
     if (dtype.itemSize === undefined || data.length !== dtype.itemSize)

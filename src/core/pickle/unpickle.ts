@@ -57,12 +57,16 @@ const FLOAT_BYTES = 64;
 /** Bytes up to this length are copied, so that reading them later does not open the file again. */
 const COPIED_BYTES = 256;
 
+/** Python 2 has one type for bytes and texts. A longer one is nobody's name but the bytes of an array: located, not copied. */
+const TEXT_OF_PYTHON_2_BYTES = 65_536;
+
 const TO_NUMBER_LIMIT = 2n ** 53n - 1n;
 const toInteger = (value: bigint): number | bigint => (value <= TO_NUMBER_LIMIT && value >= -TO_NUMBER_LIMIT ? Number(value) : value);
 
 /**
  * Reads one pickle: a dict is a Map, a list an array, a tuple a frozen array, a set a Set, None null, an integer a number where it is exact and
- * else a bigint, bytes {@link PickledBytes}; objects of listed classes {@link PickledObject} or {@link PickledDict}.
+ * else a bigint, bytes {@link PickledBytes}, also those of Python 2 that are longer than any text; objects of listed classes
+ * {@link PickledObject} or {@link PickledDict}.
  *
  * Throws {@link FileError}: `E_PICKLE_GLOBAL` for a name that is not on the list, `E_PICKLE_OPCODE` for an instruction that data has no use for,
  * `E_PICKLE_LIMIT`, `E_FILE_TRUNCATED`, `E_FILE_FORMAT`.
@@ -367,8 +371,10 @@ class PickleMachine implements ConstructionContext {
         return this.#push(this.#text(cursor.length64()));
       case OP.SHORT_BINSTRING:
         return this.#push(this.#latin(cursor.uint8()));
-      case OP.BINSTRING:
-        return this.#push(this.#latin(cursor.int32()));
+      case OP.BINSTRING: {
+        const length = cursor.int32();
+        return this.#push(length > TEXT_OF_PYTHON_2_BYTES ? this.#bytes(length) : this.#latin(length));
+      }
       case OP.UNICODE:
       case OP.STRING: {
         const line = this.#line(this.budget.limits.textBytes);
