@@ -143,7 +143,7 @@ describe('cifar10', () => {
     [
       'an archive that ends early',
       () => {
-        writeFileSync(at('short.tar.gz'), tarGz(binary).subarray(0, 2000));
+        writeFileSync(at('short.tar.gz'), tarGz(binary).subarray(0, tarGz(binary).length / 2));
         return at('short.tar.gz');
       },
       'E_FILE_TRUNCATED',
