@@ -1,11 +1,12 @@
 /**
  * The three steps of the CIFAR-10 recipe at full size beside PyTorch's with torchvision and timm, on the same threads.
  *
- *     npx tsx bench/projected-step.ts [--batch 4] [--threads 2] [--repeats 5] [--python python3] [--networks vgg16_bn,…] [--profile]
+ *     npx tsx bench/projected-step.ts [--batch 4] [--threads 2] [--repeats 5] [--python python3] [--networks vgg16_bn,…] [--profile [--shapes]]
  *
  * NCSN++ at 32 px with GDD-I's frozen convolutions, VGG16-BN and EfficientNet-lite0 at 224 px, projections, heads, Adam; random
  * weights. Both sides live at the same time and take turns, a step at a time; milliseconds, least and median. PyTorch's side
- * is projected_step.py; without PyTorch only ours is printed. `--profile` prints where our time goes instead.
+ * is projected_step.py; without PyTorch only ours is printed. `--profile` prints where our time goes instead,
+ * with `--shapes` by the shapes of convolutions.
  */
 import { spawn } from 'node:child_process';
 import { loadavg } from 'node:os';
@@ -39,6 +40,7 @@ const { values } = parseArgs({
     python: { type: 'string', default: 'python3' },
     networks: { type: 'string', default: 'vgg16_bn,tf_efficientnet_lite0' },
     profile: { type: 'boolean', default: false },
+    shapes: { type: 'boolean', default: false },
   },
 });
 const batch = Number(values.batch);
@@ -104,7 +106,7 @@ if (values.profile) {
   for (const step of STEPS) {
     ours(step);
     console.log(`${step}: ${ours(step).toFixed(0)} ms`);
-    profile(() => void ours(step), 16);
+    profile(() => void ours(step), values.shapes ? 40 : 16, { shapes: values.shapes });
   }
 } else {
   const other = await pytorch();

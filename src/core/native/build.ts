@@ -31,6 +31,9 @@ const SOURCES = [
   'layer-norm.cc',
   'resample.cc',
   'batch-norm.cc',
+  'winograd.h',
+  'winograd.cc',
+  'winograd-filter.cc',
 ];
 
 const LIBRARY = 'libtensorflow_framework.so.2';

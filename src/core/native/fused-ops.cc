@@ -207,7 +207,7 @@ napi_value start(napi_env env, napi_callback_info info) {
   std::call_once(once, [] {
     for (auto* add : {onestep::registerGroupNorm, onestep::registerResidual, onestep::registerAdam, onestep::registerBiasActivation,
                       onestep::registerDepthwise, onestep::registerMaxPool, onestep::registerGelu, onestep::registerLayerNorm, onestep::registerResample,
-                      onestep::registerBatchNorm}) {
+                      onestep::registerBatchNorm, onestep::registerWinograd, onestep::registerWinogradFilter}) {
       problem = add();
       if (!problem.empty()) return;
     }

@@ -160,5 +160,7 @@ std::string registerGelu();
 std::string registerLayerNorm();
 std::string registerResample();
 std::string registerBatchNorm();
+std::string registerWinograd();
+std::string registerWinogradFilter();
 
 }  // namespace onestep
