@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { RunError } from '../../core/errors.js';
 import type { DecodeWorkerData } from './decode-task.js';
@@ -14,7 +13,7 @@ export function startDecodeWorker(workerData: DecodeWorkerData): Worker {
   const options = { workerData, execArgv: [], name: 'onestep-decode' };
   const here = import.meta.url;
   if (here.endsWith('.ts')) {
-    const tsx = pathToFileURL(createRequire(here).resolve('tsx/esm/api')).href;
+    const tsx = import.meta.resolve('tsx/esm/api');
     const source = new URL('./decode-worker.ts', here).href;
     const script = `import(${JSON.stringify(tsx)}).then(({ register }) => { register(); return import(${JSON.stringify(source)}); })`;
     return new Worker(script, { ...options, eval: true });
