@@ -45,6 +45,12 @@ export { FeatureDiscriminator, type FeatureDiscriminatorOptions } from './discri
 export { DiscriminatorHead, headWidths, type HeadOptions } from './discriminators/head.js';
 export { projected, ProjectedDiscriminator, type ProjectedOptions } from './discriminators/projected-discriminator.js';
 export { RandomProjection, type RandomProjectionOptions } from './discriminators/random-projection.js';
+export { clipVitB32, type ClipVitB32Options } from './extractors/clip-vit-b32.js';
+export { dinov2VitL14, type Dinov2VitL14Options } from './extractors/dinov2-vit-l14.js';
+export { InceptionNetwork } from './extractors/inception-network.js';
+export { inceptionV3, type InceptionV3Options } from './extractors/inception-v3.js';
+export type { PretrainedExtractor } from './extractors/network-extractor.js';
+export { VisionTransformer, type VisionTransformerConfig } from './extractors/vision-transformer.js';
 export { ClassifierFeatures, classifierFeatures, type ClassifierFeaturesOptions } from './features/classifier-features.js';
 export { Deit, type DeitOptions, type DeitVariant } from './features/deit.js';
 export { EfficientNetLite, type EfficientNetLiteOptions, type EfficientNetLiteVariant } from './features/efficientnet-lite.js';
@@ -87,6 +93,7 @@ export {
 export { constant, kaimingUniform, normal, ones, pytorchDefault, uniform, xavierUniform, zeros } from './nn/initializers.js';
 export { weightsOf } from './nn/weights.js';
 export { Module, type Initializer, type WeightSource } from './nn/module.js';
+export { observeActivations, type Activation, type ActivationObserver, type LayerOutput, type ResidualSum } from './nn/observe.js';
 export { bilinearMatrix, resample2d, resampleMatrix, resizeBilinear, type ResizeOptions } from './nn/resample.js';
 export { SpectralNormConv2d, type SpectralConvOptions } from './nn/spectral-norm.js';
 export {

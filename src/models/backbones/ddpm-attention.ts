@@ -6,6 +6,7 @@ import type { ParameterRole } from '../../core/contracts/parameter.js';
 import { selfAttention } from '../nn/attention.js';
 import { GroupNorm, Linear, type LayerInitialization } from '../nn/layers.js';
 import { Module } from '../nn/module.js';
+import { showSum } from '../nn/observe.js';
 
 /** Options of {@link DdpmAttention}. */
 export interface DdpmAttentionOptions {
@@ -41,12 +42,15 @@ export class DdpmAttention extends Module {
 
   forward(x: tf.Tensor4D): tf.Tensor4D {
     return tf.tidy(() => {
-      const { channels, heads, rescale } = this.#options;
+      const { block, level, channels, heads, rescale } = this.#options;
       const rows = tf.reshape(this.#norm.forward(x), [-1, channels]) as tf.Tensor2D;
       const [q, k, v] = this.#qkv.map((layer) => tf.reshape(layer.forward(rows), x.shape));
       const mixed = tf.reshape(selfAttention(q!, k!, v!, heads), [-1, channels]) as tf.Tensor2D;
-      const sum = tf.add(x, tf.reshape(this.#out.forward(mixed), x.shape)) as tf.Tensor4D;
-      return rescale === 1 ? sum : tf.div(sum, rescale);
+      const branch = tf.reshape(this.#out.forward(mixed), x.shape);
+      const sum = tf.add<tf.Tensor4D>(x, branch);
+      const output = rescale === 1 ? sum : tf.div<tf.Tensor4D>(sum, rescale);
+      showSum({ name: block, block, level }, branch, x, output);
+      return output;
     });
   }
 }

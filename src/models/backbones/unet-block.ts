@@ -9,6 +9,7 @@ import type { TensorLayout } from '../../core/parameter.js';
 import { selfAttention } from '../nn/attention.js';
 import { Conv2d, GroupNorm, Linear, type LayerInitialization } from '../nn/layers.js';
 import { Module } from '../nn/module.js';
+import { isObserved, showSum } from '../nn/observe.js';
 
 /** Parts of a block outside its attention, under the names of EDM's networks. */
 export type BlockPart = 'norm0' | 'conv0' | 'affine' | 'norm1' | 'conv1' | 'skip';
@@ -55,6 +56,7 @@ export class UNetBlock extends Module {
   readonly inputs: number;
   readonly outputs: number;
   readonly #options: UNetBlockOptions;
+  readonly #block: string;
   readonly #norm0: GroupNorm;
   readonly #conv0: Conv2d;
   readonly #affine: Linear;
@@ -71,7 +73,7 @@ export class UNetBlock extends Module {
     this.#options = options;
     this.inputs = inputs;
     this.outputs = outputs;
-    const block = name.replace(/^model\./, '');
+    const block = (this.#block = name.replace(/^model\./, ''));
     const at = (part: string, role: ParameterRole) => ({ name: `${name}.${part}`, role, block, level });
     const place = (part: BlockPart, role: ParameterRole) => at(options.names?.[part] ?? part, role);
     const norm = { epsilon, groups, silu: true };
@@ -111,16 +113,22 @@ export class UNetBlock extends Module {
       }
       if (dropout && this.#options.dropout > 0) y = this.#drop(y, dropout);
       const branch = this.#conv1.forwardWithoutBias(y);
-      y = this.#scaledSum(branch, this.#skip ? this.#skip.forwardWithoutBias(x) : x, [this.#conv1, this.#skip]);
+      y = this.#scaledSum(this.#block, branch, this.#skip ? this.#skip.forwardWithoutBias(x) : x, [this.#conv1, this.#skip]);
       return this.#qkv ? this.#attend(y) : y;
     });
   }
 
-  /** (a + b + biases) * skipScale. */
-  #scaledSum(a: tf.Tensor4D, b: tf.Tensor4D, layers: (Conv2d | undefined)[]): tf.Tensor4D {
+  /** (branch + identity + biases) * skipScale; `layers` are those that gave the branch and, where there is one, the identity. */
+  #scaledSum(name: string, branch: tf.Tensor4D, identity: tf.Tensor4D, layers: [Conv2d, Conv2d?]): tf.Tensor4D {
     const biases = layers.flatMap((layer) => (layer?.bias ? [layer.bias.value] : []));
     const bias = biases.reduce((sum, next) => tf.add(sum, next));
-    return residualAdd(a, b, bias, this.#options.skipScale);
+    const sum = residualAdd(branch, identity, bias, this.#options.skipScale);
+    if (isObserved()) {
+      const [ours, theirs] = layers.map((layer) => layer?.bias?.value);
+      const place = { name, block: this.#block, level: this.#options.level };
+      showSum(place, ours ? tf.add(branch, ours) : branch, theirs ? tf.add(identity, theirs) : identity, sum);
+    }
+    return sum;
   }
 
   #drop(x: tf.Tensor4D, stream: RandomStream): tf.Tensor4D {
@@ -134,6 +142,6 @@ export class UNetBlock extends Module {
   #attend(x: tf.Tensor4D): tf.Tensor4D {
     const [q, k, v] = tf.split(this.#qkv!.forward(this.#norm2!.forward(x)), 3, 3);
     const projected = this.#proj!.forwardWithoutBias(selfAttention(q!, k!, v!, this.#options.heads));
-    return this.#scaledSum(projected, x, [this.#proj]);
+    return this.#scaledSum(`${this.#block}.attention`, projected, x, [this.#proj!]);
   }
 }

@@ -7,6 +7,7 @@ import type { NamedTensor, Parameter, TensorLayout } from '../../core/parameter.
 import { groupNorm } from '../../core/autodiff/index.js';
 import { constant, ones, zeros } from './initializers.js';
 import { Module, type Initializer } from './module.js';
+import { showLayer } from './observe.js';
 import { filterPadding, resample2d } from './resample.js';
 
 /** Where a layer stands: the names and roles its parameters carry. */
@@ -28,10 +29,12 @@ export interface LayerInitialization {
 export class Linear extends Module {
   readonly weight: Parameter;
   readonly bias: Parameter | undefined;
+  readonly #place: Place;
 
   constructor(place: Place, inputs: number, outputs: number, initialization: LayerInitialization, options: { bias?: boolean } = {}) {
     super();
     const { name, ...rest } = place;
+    this.#place = place;
     this.weight = this.addParameter(
       `${name}.weight`,
       [outputs, inputs],
@@ -44,8 +47,10 @@ export class Linear extends Module {
 
   forward(x: tf.Tensor2D): tf.Tensor2D {
     return tf.tidy(() => {
-      const y: tf.Tensor2D = tf.matMul(x, this.weight.value as tf.Tensor2D);
-      return this.bias ? tf.add<tf.Tensor2D>(y, this.bias.value) : y;
+      const product: tf.Tensor2D = tf.matMul(x, this.weight.value as tf.Tensor2D);
+      const y = this.bias ? tf.add<tf.Tensor2D>(product, this.bias.value) : product;
+      showLayer(this.#place, y);
+      return y;
     });
   }
 }
@@ -73,6 +78,7 @@ export interface Conv2dOptions {
 export class Conv2d extends Module {
   readonly weight: Parameter | undefined;
   readonly bias: Parameter | undefined;
+  readonly #place: Place;
   readonly #options: Conv2dOptions;
   readonly #taps: readonly number[];
 
@@ -80,6 +86,7 @@ export class Conv2d extends Module {
     super();
     const { kernel, resample } = options;
     const { name, ...rest } = place;
+    this.#place = place;
     this.#options = options;
     this.#taps = options.filter ?? [1, 1];
     if (kernel > 0) {
@@ -106,20 +113,26 @@ export class Conv2d extends Module {
   /** Without the bias; callers that add something else anyway add both at once. */
   forwardWithoutBias(x: tf.Tensor4D): tf.Tensor4D {
     return tf.tidy(() => {
-      const { resample, fused } = this.#options;
-      const taps = this.#taps;
-      if (fused && resample === 'down') {
-        const pad = filterPadding(taps);
-        const padded = tf.pad(x, [
-          [0, 0],
-          [pad, pad],
-          [pad, pad],
-          [0, 0],
-        ]);
-        return resample2d(this.#convolve(padded), taps, 'down', 0);
-      }
-      return this.#convolve(resample ? resample2d(x, taps, resample) : x);
+      const y = this.#resampled(x);
+      if (this.weight) showLayer(this.#place, y, this.bias?.value);
+      return y;
     });
+  }
+
+  #resampled(x: tf.Tensor4D): tf.Tensor4D {
+    const { resample, fused } = this.#options;
+    const taps = this.#taps;
+    if (fused && resample === 'down') {
+      const pad = filterPadding(taps);
+      const padded = tf.pad(x, [
+        [0, 0],
+        [pad, pad],
+        [pad, pad],
+        [0, 0],
+      ]);
+      return resample2d(this.#convolve(padded), taps, 'down', 0);
+    }
+    return this.#convolve(resample ? resample2d(x, taps, resample) : x);
   }
 
   forward(x: tf.Tensor4D): tf.Tensor4D {
