@@ -1,11 +1,15 @@
 export { charts, runCharts, type NamedChart } from './charts.js';
 export { consoleProgress, type ConsoleProgressOptions, type ConsoleStream } from './console-progress.js';
+export { colourAt, type ColourScaleKind } from './colour-scale.js';
+export { heatMap, type HeatMapOptions, type HeatMapPanel, type HeatMapRow, type HeatMapScale } from './heat-map.js';
 export { htmlReport, type HtmlReportOptions } from './html-report.js';
 export { imageGrid, type ImageGridOptions, type Picture } from './image-grid.js';
 export { jsonlLog, readEvents, type LoggedEvent } from './jsonl-log.js';
 export { lineChart, type ChartSeries, type LineChartOptions } from './line-chart.js';
 export { encodePng } from './png.js';
+export { renderEvaluation, type EvaluationPicture } from './render-evaluation.js';
 export { renderReport, type Report } from './render-report.js';
 export { RunHistory, type Note } from './run-history.js';
 export { sampleImages, samplesFileName } from './sample-images.js';
+export { sideBySide } from './side-by-side.js';
 export { Series, smooth, type Point } from './series.js';

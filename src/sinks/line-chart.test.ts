@@ -1,22 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { lineChart, spreadOut } from './line-chart.js';
+import { assertWellFormed } from './testing.js';
 
 const curve = (name: string, ...ys: number[]) => ({ name, points: ys.map((y, x) => ({ x, y })) });
 const count = (svg: string, pattern: RegExp) => [...svg.matchAll(pattern)].length;
-
-/** Throws where tags do not match; enough of a parser for SVG that we write. */
-function assertWellFormed(svg: string): void {
-  const stack: string[] = [];
-  const rest = svg
-    .replace(/<style>[^<]*<\/style>/g, '')
-    .replace(/<(\/?)([a-z]+)((?: [a-zA-Z0-9:-]+="[^"<]*")*)(\/?)>/g, (_, close: string, tag: string, __, own: string) => {
-      if (close !== '') expect(stack.pop()).toBe(tag);
-      else if (own === '') stack.push(tag);
-      return '';
-    });
-  expect(stack).toEqual([]);
-  expect(rest).not.toMatch(/[<>]/);
-}
 
 describe('lineChart', () => {
   it('draws a line per series and names each at its end with its last value', () => {
@@ -46,6 +33,16 @@ describe('lineChart', () => {
     const log = lineChart({ title: 't', yLog: true, series: [curve('a', 1, 10, 100)] });
     const heights = [.../class="line s0" d="([^"]+)"/.exec(log)![1]!.matchAll(/ ([\d.]+)/g)].map(([, y]) => Number(y));
     expect(heights[0]! - heights[1]!).toBeCloseTo(heights[1]! - heights[2]!, 0);
+  });
+
+  it('shares an axis with other charts, and leaves out the last values where asked to', () => {
+    const draw = (series: ReturnType<typeof curve>) =>
+      lineChart({ title: 't', yRange: [0, 100], endValues: false, series: [series], width: 400 });
+    const [low, high] = [draw(curve('low', 1, 2)), draw(curve('high', 90, 99))];
+    const ticks = (svg: string) => [...svg.matchAll(/text-anchor="end">([^<]+)</g)].map(([, label]) => label);
+    expect(ticks(low)).toEqual(ticks(high));
+    expect(ticks(low)).toContain('100');
+    expect(low).toContain('>low</text>');
   });
 
   it('draws raw values, bands, whiskers and markers', () => {

@@ -30,6 +30,10 @@ export interface LineChartOptions {
   /** Logarithmic axes; values that are not positive are left out. */
   xLog?: boolean;
   yLog?: boolean;
+  /** Values that the y axis holds whether or not a series has them, so that charts side by side share an axis. */
+  yRange?: readonly number[];
+  /** False: a line's name alone stands at its end, without its last value. */
+  endValues?: boolean;
   series: readonly ChartSeries[];
   /** Pixels; the picture scales with its place. */
   width?: number;
@@ -70,15 +74,16 @@ function colourRules(k: number, colour: string): string {
  */
 export function lineChart(options: LineChartOptions): string {
   const { title, subtitle, xLabel = '', yLabel = '', xLog = false, yLog = false, width = 720, height = 360 } = options;
+  const { yRange = [], endValues = true } = options;
   const usable = (points: readonly Point[] = []) =>
     points.filter(({ x, y }) => Number.isFinite(x) && Number.isFinite(y) && (!xLog || x > 0) && (!yLog || y > 0));
   const series = options.series.map((one) => ({ ...one, points: usable(one.points), raw: usable(one.raw) }));
 
-  const lastValue = (points: readonly Point[]) => formatNumber(points.at(-1)!.y, 3);
-  const labels = series.filter(({ points }) => points.length > 0).map(({ name, points }) => `${name} ${lastValue(points)}`);
+  const endLabel = (name: string, points: readonly Point[]) => (endValues ? `${name} ${formatNumber(points.at(-1)!.y, 3)}` : name);
+  const labels = series.filter(({ points }) => points.length > 0).map(({ name, points }) => endLabel(name, points));
   const right = 20 + 7.4 * Math.min(34, Math.max(0, ...labels.map((label) => label.length)));
   const top = subtitle === undefined ? 44 : 60;
-  const yAxis = axis(yValues(series), { log: yLog, count: Math.max(2, Math.round(height / 50)) });
+  const yAxis = axis([...yValues(series), ...yRange], { log: yLog, count: Math.max(2, Math.round(height / 50)) });
   const left = 26 + 6.8 * Math.max(2, ...yAxis.ticks.map(({ label }) => label.length)) + (yLabel === '' ? 0 : 16);
   const plot = { left, right: width - right, top, bottom: height - (xLabel === '' ? 32 : 48) };
   const xAxis = axis(
@@ -138,7 +143,7 @@ export function lineChart(options: LineChartOptions): string {
 
   const ends = series.flatMap(({ name, points }, k) => {
     const last = points.at(-1);
-    return last === undefined ? [] : [{ name, value: lastValue(points), colour: k % colours.length, x: px(last.x), y: py(last.y) }];
+    return last === undefined ? [] : [{ label: endLabel(shorten(name), points), colour: k % colours.length, x: px(last.x), y: py(last.y) }];
   });
   const heights = spreadOut(
     ends.map(({ y }) => y),
@@ -146,12 +151,11 @@ export function lineChart(options: LineChartOptions): string {
     plot.top + 4,
     plot.bottom,
   );
-  ends.forEach(({ name, value, colour, x, y }, k) => {
+  ends.forEach(({ label, colour, x, y }, k) => {
     const at = round(heights[k]!);
     const shift = Math.abs(at - y) > 6 || x < plot.right - 6;
     if (shift) body.push(`<path class="leader s${colour}" fill="none" d="M${x + 4} ${y}L${round(plot.right + 8)} ${at}"/>`);
-    const shown = name.length > 24 ? `${name.slice(0, 23)}…` : name;
-    body.push(`<text class="name f${colour}" x="${round(plot.right + 11)}" y="${at}" dy=".35em">${escapeHtml(`${shown} ${value}`)}</text>`);
+    body.push(`<text class="name f${colour}" x="${round(plot.right + 11)}" y="${at}" dy=".35em">${escapeHtml(label)}</text>`);
   });
   if (ends.length === 0)
     body.push(`<text x="${round(middle)}" y="${round((plot.top + plot.bottom) / 2)}" text-anchor="middle">no values yet</text>`);
@@ -162,6 +166,8 @@ export function lineChart(options: LineChartOptions): string {
     `aria-label="${label}"><style>${style}</style>${body.join('\n')}</svg>\n`
   );
 }
+
+const shorten = (name: string): string => (name.length > 24 ? `${name.slice(0, 23)}…` : name);
 
 function* yValues(series: readonly ChartSeries[]): Generator<number> {
   for (const { points, raw, spread } of series) {

@@ -4,7 +4,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { onTestFinished } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
 import type {
   EndedEvent,
   EvaluationEvent,
@@ -70,4 +70,18 @@ export async function temporaryDirectory(): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), 'onestep-sinks-'));
   onTestFinished(() => rm(path, { recursive: true, force: true }));
   return path;
+}
+
+/** Throws where tags do not match; enough of a parser for SVG that we write. */
+export function assertWellFormed(svg: string): void {
+  const stack: string[] = [];
+  const rest = svg
+    .replace(/<style>[^<]*<\/style>/g, '')
+    .replace(/<(\/?)([a-z]+)((?: [a-zA-Z0-9:-]+="[^"<]*")*)(\/?)>/g, (_, close: string, tag: string, __, own: string) => {
+      if (close !== '') expect(stack.pop()).toBe(tag);
+      else if (own === '') stack.push(tag);
+      return '';
+    });
+  expect(stack).toEqual([]);
+  expect(rest).not.toMatch(/[<>]/);
 }
