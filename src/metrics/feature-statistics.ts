@@ -3,16 +3,30 @@
  */
 import type { GaussianStatistics } from '../core/contracts/metric.js';
 import { ArgumentError } from '../core/errors.js';
-import { PANEL, multiplyPanels } from './panels.js';
+import { floatMemory, packColumns, roundUp, type FloatVector } from './linear-algebra/float-memory.js';
+import { PANEL, type Kernels } from './linear-algebra/kernels.js';
 
 /** Rows that are gathered before the covariance is updated: a block of panels stays in the processor's cache. */
 const BLOCK = 96;
+
+/** Everything a {@link FeatureStatistics} holds: a copy, from which it goes on bit for bit. */
+export interface FeatureStatisticsState {
+  /** Rows in `mean` and `scatter`. */
+  count: number;
+  /** `[width]`: the dimensions rounded up to a multiple of four, zero beyond. */
+  mean: Float64Array;
+  /** `[width, width]`: the sum of centred outer products, on and above the diagonal. */
+  scatter: Float64Array;
+  /** `[n, width]`: rows that wait for their block to fill. */
+  pending: Float64Array;
+}
 
 /**
  * Accumulates rows in batches of any size, in bounded memory: `[D, D]` float64 and a block of rows.
  *
  * Each block is centred on its own mean and joined by Chan, Golub and LeVeque's update
- * S = S_a + S_b + n_a n_b / (n_a + n_b) δ δᵀ, so that means far from zero lose no digits.
+ * S = S_a + S_b + n_a n_b / (n_a + n_b) δ δᵀ, so that means far from zero lose no digits. Blocks are counted in rows, not in batches:
+ * the same rows give the same bits however they are cut, and `result` may be asked for in between.
  *
  * @example
  * const statistics = new FeatureStatistics(64);
@@ -22,8 +36,10 @@ const BLOCK = 96;
 export class FeatureStatistics {
   #count = 0;
   readonly #mean: Float64Array;
-  /** Sum of centred outer products; only panels on and above the diagonal are kept up to date. */
-  readonly #scatter: Float64Array;
+  /** Only panels on and above the diagonal are kept up to date. */
+  readonly #scatter: FloatVector;
+  readonly #panels: FloatVector;
+  readonly #kernels: Kernels;
   /** Dimensions rounded up to whole panels; what lies beyond is zero. */
   readonly #width: number;
   readonly #rows: Float64Array;
@@ -35,15 +51,44 @@ export class FeatureStatistics {
       throw new ArgumentError('E_VALUE', `FeatureStatistics: expected a number of dimensions, got ${dimensions}`, {
         help: 'give the length of a feature row',
       });
-    this.#width = Math.ceil(dimensions / PANEL) * PANEL;
-    this.#mean = new Float64Array(this.#width);
-    this.#scatter = new Float64Array(this.#width * this.#width);
-    this.#rows = new Float64Array(BLOCK * this.#width);
+    const width = roundUp(dimensions, PANEL);
+    this.#width = width;
+    this.#mean = new Float64Array(width);
+    this.#rows = new Float64Array(BLOCK * width);
+    const { kernels, vectors } = floatMemory(width * width, (BLOCK + 1) * width);
+    this.#kernels = kernels;
+    [this.#scatter, this.#panels] = vectors;
+  }
+
+  /** One that goes on from a state. Throws `E_SHAPE` for a state of other dimensions. */
+  static from(dimensions: number, { count, mean, scatter, pending }: FeatureStatisticsState): FeatureStatistics {
+    const statistics = new FeatureStatistics(dimensions);
+    const width = statistics.#width;
+    if (mean.length !== width || scatter.length !== width * width || pending.length % width !== 0 || pending.length >= BLOCK * width)
+      throw new ArgumentError('E_SHAPE', `FeatureStatistics: expected a state of ${dimensions} dimensions, got a mean of ${mean.length}`, {
+        help: 'go on with the extractor that the state was made with',
+      });
+    statistics.#count = count;
+    statistics.#mean.set(mean);
+    statistics.#scatter.values.set(scatter);
+    statistics.#rows.set(pending);
+    statistics.#pending = pending.length / width;
+    return statistics;
   }
 
   /** Rows added so far. */
   get count(): number {
     return this.#count + this.#pending;
+  }
+
+  /** A copy of everything held. */
+  state(): FeatureStatisticsState {
+    return {
+      count: this.#count,
+      mean: this.#mean.slice(),
+      scatter: this.#scatter.values.slice(),
+      pending: this.#rows.slice(0, this.#pending * this.#width),
+    };
   }
 
   /** Adds rows `[N, dimensions]`. Throws `E_SHAPE` for part of a row and `E_VALUE` for a value that is not finite; nothing is added then. */
@@ -57,10 +102,8 @@ export class FeatureStatistics {
       if (!Number.isFinite(features[i]))
         throw new ArgumentError(
           'E_VALUE',
-          `FeatureStatistics: row ${Math.floor(i / dimensions)}: expected finite features, got ${features[i]}`,
-          {
-            help: 'check the images and the extractor',
-          },
+          `FeatureStatistics: row ${this.count + Math.floor(i / dimensions)}: expected finite features, got ${features[i]}`,
+          { help: 'check the images and the extractor' },
         );
     for (let row = 0; row < features.length / dimensions; row++) {
       const to = this.#pending * this.#width;
@@ -76,24 +119,32 @@ export class FeatureStatistics {
         help: 'merge statistics of the same extractor',
       });
     this.#flush();
-    other.#flush();
-    if (other.#count === 0) return;
-    const joint = this.#join(other.#mean, other.#count);
-    for (let i = 0; i < this.#scatter.length; i++) this.#scatter[i]! += other.#scatter[i]!;
+    const added = other.#flushed();
+    if (added.#count === 0) return;
+    const joint = this.#join(added.#mean, added.#count);
+    const [scatter, more] = [this.#scatter.values, added.#scatter.values];
+    for (let i = 0; i < scatter.length; i++) scatter[i]! += more[i]!;
     this.#addOuterProducts(joint, 1);
   }
 
   /** Mean and unbiased covariance (divided by N - 1). Throws `E_VALUE` for fewer than two rows. */
   result(): GaussianStatistics {
-    this.#flush();
-    if (this.#count < 2)
-      throw new ArgumentError('E_VALUE', `FeatureStatistics: expected two rows or more, got ${this.#count}`, { help: 'add more images' });
-    const [size, width] = [this.dimensions, this.#width];
+    if (this.count < 2)
+      throw new ArgumentError('E_VALUE', `FeatureStatistics: expected two rows or more, got ${this.count}`, { help: 'add more images' });
+    const all = this.#flushed();
+    const [size, width, scatter] = [this.dimensions, this.#width, all.#scatter.values];
     const covariance = new Float64Array(size * size);
     for (let i = 0; i < size; i++)
-      for (let j = i; j < size; j++)
-        covariance[i * size + j] = covariance[j * size + i] = this.#scatter[i * width + j]! / (this.#count - 1);
-    return { mean: this.#mean.slice(0, size), covariance };
+      for (let j = i; j < size; j++) covariance[i * size + j] = covariance[j * size + i] = scatter[i * width + j]! / (all.#count - 1);
+    return { mean: all.#mean.slice(0, size), covariance };
+  }
+
+  /** Itself where no rows wait, else a copy in which none do. */
+  #flushed(): FeatureStatistics {
+    if (this.#pending === 0) return this;
+    const copy = FeatureStatistics.from(this.dimensions, this.state());
+    copy.#flush();
+    return copy;
   }
 
   /** Moves the mean by `count` rows of mean `mean`; returns the row whose outer product belongs to the scatter. */
@@ -128,14 +179,20 @@ export class FeatureStatistics {
   /** scatter += rowsᵀ rows, panels on and above the diagonal. */
   #addOuterProducts(rows: Float64Array, count: number): void {
     const width = this.#width;
-    const scatter = this.#scatter;
-    const panels = new Float64Array(rows.length);
-    // Row-major to [panel, row, column of the panel].
-    for (let p = 0, at = 0; p < width; p += PANEL)
-      for (let k = 0; k < count; k++) for (let c = 0; c < PANEL; c++) panels[at++] = rows[k * width + p + c]!;
-    const length = count * PANEL;
-    for (let i = 0; i < width; i += PANEL)
-      for (let j = i; j < width; j += PANEL)
-        multiplyPanels(panels, (i / PANEL) * length, panels, (j / PANEL) * length, length, scatter, i * width + j, width);
+    const panels = this.#panels.address;
+    packColumns(rows, 0, width, count, width, this.#panels.values);
+    const stride = count * PANEL * 8;
+    for (let j = 0; j < width / PANEL; j++)
+      this.#kernels.multiplyPanels(
+        panels,
+        panels + j * stride,
+        this.#scatter.address + j * PANEL * 8,
+        j + 1,
+        1,
+        count,
+        stride,
+        stride,
+        width * 8,
+      );
   }
 }

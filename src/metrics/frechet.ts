@@ -1,8 +1,9 @@
 /**
  * The Fréchet distance of two Gaussians: |μ_a - μ_b|² + tr(A + B - 2 (A B)^½); of Inception features it is the FID.
  */
-import type { GaussianStatistics } from '../core/contracts/metric.js';
+import type { GaussianStatistics, Metric } from '../core/contracts/metric.js';
 import { ArgumentError } from '../core/errors.js';
+import { requireReference } from './feature-sets.js';
 import { dotRows } from './panels.js';
 import { semidefiniteFactor, symmetricEigenvalues } from './symmetric.js';
 
@@ -35,4 +36,20 @@ export function frechetDistance(a: GaussianStatistics, b: GaussianStatistics): n
   product.forEach((row, i) => flat.set(row, i * rank));
   for (const value of symmetricEigenvalues(flat, rank)) distance -= 2 * Math.sqrt(Math.max(value, 0));
   return Math.max(distance, 0);
+}
+
+/**
+ * The Fréchet distance as a metric: value `frechet`, at least 0, lower is better. With Inception features it is the FID, with those of CLIP
+ * the CLIP-FID, with DINOv2's the FD-DINOv2. It falls with the number of images: published numbers are over 50,000.
+ */
+export function frechet(): Metric {
+  const name = 'frechet';
+  return {
+    name,
+    needs: ['statistics'],
+    comparesWithReference: true,
+    compute: async (generated, reference) => ({
+      frechet: frechetDistance(generated.statistics, requireReference(name, generated, reference).statistics),
+    }),
+  };
 }
