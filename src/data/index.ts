@@ -2,8 +2,11 @@ export { batchStream, type BatchStreamOptions, type PositionedBatch } from './ba
 export { decodeImage } from './encoded/decode-image.js';
 export { decodePool, type DecodePool, type DecodePoolOptions } from './encoded/decode-pool.js';
 export { encodedSource, type EncodedSourceOptions } from './encoded/encoded-source.js';
+export { edmFolder, edmZip, imageFolder } from './image-sources.js';
 export type { DecodedImage, EncodedImages, FileRange, ImageLocation, OnInvalid } from './encoded/encoded-images.js';
+export { openZip, type ZipIndex } from './encoded/zip-index.js';
 export { oneHot, toFloat, toUint8 } from './images.js';
 export { cifar10, type Cifar10Options } from './raw/cifar10.js';
+export { parquetImages, type ParquetImagesOptions } from './parquet/parquet-images.js';
 export { permutation } from './permutation.js';
 export { labelNames, shapes, shapesOptions, type ShapeName, type ShapesOptions } from './shapes.js';

@@ -28,6 +28,12 @@ export class LocationReader {
     }
   }
 
+  /** Where the data of a range begins, after the local header of a zip where it has one. */
+  dataStart({ path, offset, zipHeader }: FileRange): number {
+    if (zipHeader === undefined) return offset;
+    return offset + localHeaderLength(readAt(this.#open(path), offset, 30), offset);
+  }
+
   #part(range: FileRange): Uint8Array {
     const { path, offset, length, compression, size } = range;
     const descriptor = this.#open(path);
@@ -35,9 +41,7 @@ export class LocationReader {
     if (range.zipHeader === undefined) data = readAt(descriptor, offset, length);
     else {
       const found = readAt(descriptor, offset, 30 + range.zipHeader + length, EXTRA_ROOM);
-      if (found.readUInt32LE(0) !== LOCAL_HEADER)
-        throw damagedImage(`expected the local header of a zip entry at byte ${offset}, found none`);
-      const start = 30 + found.readUInt16LE(26) + found.readUInt16LE(28);
+      const start = localHeaderLength(found, offset);
       data = start + length <= found.length ? found.subarray(start, start + length) : readAt(descriptor, offset + start, length);
     }
     if (compression === 'deflate') data = inflateEntry(data, size);
@@ -56,6 +60,11 @@ export class LocationReader {
     for (const descriptor of this.#descriptors.values()) closeSync(descriptor);
     this.#descriptors.clear();
   }
+}
+
+function localHeaderLength(header: Buffer, offset: number): number {
+  if (header.readUInt32LE(0) !== LOCAL_HEADER) throw damagedImage(`expected the local header of a zip entry at byte ${offset}, found none`);
+  return 30 + header.readUInt16LE(26) + header.readUInt16LE(28);
 }
 
 /** Bytes at an offset: `length` of them, and up to `more` where the file has them. */
@@ -89,5 +98,28 @@ export function inflateEntry(data: Uint8Array, size: number): Buffer {
   } catch (error) {
     if (error instanceof ImageProblem) throw error;
     throw damagedImage(`its compressed data is damaged: ${(error as Error).message}`);
+  }
+}
+
+/** The bytes of a part of a file, a megabyte at a time where they are stored; the checksum is checked at their end. */
+export function* readParts(range: FileRange): Generator<Uint8Array> {
+  const reader = new LocationReader();
+  try {
+    if (range.compression === 'deflate' || range.crc32 === undefined) {
+      yield reader.read(range);
+      return;
+    }
+    let crc = 0;
+    const start = reader.dataStart(range);
+    for (let at = 0; at < range.length;) {
+      const length = Math.min(1 << 20, range.length - at);
+      const part = reader.read({ path: range.path, offset: start + at, length, size: length, compression: 'none' });
+      crc = crc32(part, crc);
+      yield part;
+      at += length;
+    }
+    if (crc !== range.crc32) throw damagedImage('its checksum in the zip does not match');
+  } finally {
+    reader.close();
   }
 }

@@ -1,0 +1,119 @@
+/**
+ * EDM's data sets: a zip or a folder of images with their labels in `dataset.json`.
+ */
+import { stat } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import { FileError } from '../../core/errors.js';
+import type { EncodedImages, FileRange, ImageLocation, OnInvalid } from '../encoded/encoded-images.js';
+import { isImageNameBytes, listImages } from '../encoded/image-files.js';
+import { ImageProblem } from '../encoded/image-problem.js';
+import { readParts } from '../encoded/read-location.js';
+import { openZip } from '../encoded/zip-index.js';
+import { matchLabels, NO_LABEL, type Names } from './match-labels.js';
+
+const LABELS = 'dataset.json';
+
+/**
+ * The images of an EDM zip, in the order of their names.
+ *
+ * Rejects with FileError: as `openZip`; `E_FILE_FORMAT` for a `dataset.json` that cannot be read and, with `stop`, for an entry that
+ * is encrypted, compressed by an unknown method or outside the file; `E_IMAGE_LABEL` for an image without a label where others have one.
+ */
+export async function edmZipImages(path: string, onInvalid: OnInvalid): Promise<EncodedImages> {
+  const zip = await openZip(resolve(path));
+  let entries = new Uint32Array(zip.size);
+  let [count, found] = [0, 0];
+  for (let index = 0; index < zip.size; index++) {
+    if (!isImageNameBytes(zip.nameBytes(index))) continue;
+    found++;
+    try {
+      zip.location(index);
+    } catch (error) {
+      if (onInvalid === 'stop') throw error;
+      continue;
+    }
+    entries[count++] = index;
+  }
+  entries = entries.slice(0, count);
+  const labelsAt = zip.find(LABELS);
+  return labelled(
+    {
+      name: basename(path),
+      size: count,
+      nameBytes: (index) => zip.nameBytes(entries[index]!),
+      entryName: (index) => zip.name(entries[index]!),
+      location: (index) => zip.location(entries[index]!),
+    },
+    labelsAt === -1 ? undefined : zip.location(labelsAt),
+    onInvalid,
+    found - count,
+  );
+}
+
+/**
+ * The images of an EDM folder and of the folders in it, in the order of their paths.
+ *
+ * Rejects with FileError: `E_FILE_ABSENT`, `E_FILE_NOT_READABLE`; `E_FILE_FORMAT` and `E_IMAGE_LABEL` as {@link edmZipImages}.
+ */
+export async function edmFolderImages(path: string, onInvalid: OnInvalid): Promise<EncodedImages> {
+  const root = resolve(path);
+  const { images } = await listImages(root);
+  const labelPath = join(root, LABELS);
+  const file = await stat(labelPath).catch(() => undefined);
+  const labels: FileRange | undefined = file?.isFile()
+    ? { path: labelPath, offset: 0, length: file.size, size: file.size, compression: 'none' }
+    : undefined;
+  const set = {
+    name: basename(root),
+    size: images.length,
+    nameBytes: (index: number) => Buffer.from(images[index]!),
+    entryName: (index: number) => images[index]!,
+    location: (index: number) => ({ path: join(root, images[index]!) }),
+  };
+  return labelled(set, labels, onInvalid, 0);
+}
+
+interface NamedImages extends Names {
+  name: string;
+  entryName(index: number): string;
+  location(index: number): ImageLocation;
+}
+
+/** Images with their labels; those that lack one are left out, or an error. */
+function labelled(images: NamedImages, labelFile: FileRange | undefined, onInvalid: OnInvalid, skippedBefore: number): EncodedImages {
+  const labels = labelFile && readAll(images, labelFile);
+  const base = { name: images.name, close: () => Promise.resolve() };
+  if (labels === undefined)
+    return { ...base, size: images.size, classes: 0, skipped: skippedBefore, entryName: images.entryName, location: images.location };
+
+  const missing = labels.reduce((count, label) => count + (label === NO_LABEL ? 1 : 0), 0);
+  if (missing > 0 && onInvalid === 'stop') {
+    const first = images.entryName(labels.indexOf(NO_LABEL));
+    const others = missing > 1 ? `, as ${missing - 1} more` : '';
+    throw new FileError('E_IMAGE_LABEL', `${images.name}: ${first}: expected a label in ${LABELS}, found none${others}`, {
+      help: `add it to ${LABELS}, or leave such images out with onInvalid: skip`,
+    });
+  }
+  const kept = missing === 0 ? undefined : Uint32Array.from(labels.keys()).filter((index) => labels[index] !== NO_LABEL);
+  const place = (index: number) => (kept === undefined ? index : kept[index]!);
+  const keptLabels = kept === undefined ? labels : kept.map((index) => labels[index]!);
+  return {
+    ...base,
+    size: keptLabels.length,
+    classes: keptLabels.reduce((most, label) => Math.max(most, label + 1), 0),
+    labels: keptLabels,
+    skipped: skippedBefore + missing,
+    entryName: (index) => images.entryName(place(index)),
+    location: (index) => images.location(place(index)),
+  };
+}
+
+function readAll(images: NamedImages, labelFile: FileRange): Uint32Array | undefined {
+  const where = `${images.name}: ${LABELS}`;
+  try {
+    return matchLabels(images, readParts(labelFile), where);
+  } catch (error) {
+    if (!(error instanceof ImageProblem)) throw error;
+    throw new FileError('E_FILE_FORMAT', `${where}: ${error.problem}`, { help: 'the file is damaged; copy or download it again' });
+  }
+}

@@ -1,0 +1,210 @@
+/**
+ * EDM's `dataset.json`: `{"labels": [["00000/img00000000.png", 6], …]}` or `{"labels": null}`.
+ *
+ * Read byte by byte: a million labels as JavaScript values would take some hundred megabytes.
+ */
+import { FileError } from '../../core/errors.js';
+
+/** One-hot labels of more classes would not fit into memory. */
+const MAX_CLASSES = 2 ** 20;
+
+const [QUOTE, BACKSLASH, COMMA, COLON, OPEN, CLOSE, BEGIN, END] = Array.from('"\\,:[]{}', (letter) => letter.charCodeAt(0)) as [
+  number,
+  number,
+  number,
+  number,
+  number,
+  number,
+  number,
+  number,
+];
+
+/**
+ * Reads labels, one after the other.
+ *
+ * @param chunks the file's bytes, in parts of any size.
+ * @param where what errors call the file.
+ * @param take called with the bytes of each name (a view that is valid during the call; `\` is `/`) and its class index.
+ * @returns whether the file has labels: false for null or where the key is absent.
+ * @throws FileError `E_FILE_FORMAT` for what is no such JSON, and for labels that are no class indices.
+ */
+export function readLabels(chunks: Iterable<Uint8Array>, where: string, take: (name: Uint8Array, label: number) => void): boolean {
+  const json = new JsonBytes(chunks, where);
+  let labels = false;
+  json.expect(BEGIN);
+  if (json.next() === END) json.skip();
+  else {
+    for (let more = true; more; more = json.separator(END)) {
+      const key = new TextDecoder().decode(json.string());
+      json.expect(COLON);
+      if (key !== 'labels') json.value();
+      else if (json.next() === OPEN) {
+        labels = true;
+        readPairs(json, take);
+      } else if (json.literal() !== 'null') throw json.wrong('expected labels as a list of names and class indices, or null');
+    }
+  }
+  if (json.next() !== -1) throw json.wrong('expected the end of the file');
+  return labels;
+}
+
+function readPairs(json: JsonBytes, take: (name: Uint8Array, label: number) => void): void {
+  json.expect(OPEN);
+  if (json.next() === CLOSE) return json.skip();
+  for (let more = true; more; more = json.separator(CLOSE)) {
+    json.expect(OPEN);
+    const name = json.string();
+    json.expect(COMMA);
+    const first = json.next();
+    const quoted = (problem: string) => json.wrong(`${new TextDecoder().decode(name)}: ${problem}`);
+    if (first === OPEN) throw quoted('expected a class index, found a list: labels that are vectors are not read');
+    const text = first === QUOTE || first === BEGIN ? String.fromCharCode(first) : json.literal();
+    const label = /^-?\d/.test(text) ? Number(text) : NaN;
+    if (!(Number.isInteger(label) && label >= 0 && label < MAX_CLASSES))
+      throw quoted(`expected a class index of 0 to ${MAX_CLASSES - 1}, found ${text}`);
+    take(name, label);
+    json.expect(CLOSE);
+  }
+}
+
+/** The bytes of a JSON text, from the first to the last. */
+class JsonBytes {
+  #chunk: Uint8Array = new Uint8Array(0);
+  #at = 0;
+  /** Bytes before the chunk. */
+  #before = 0;
+  #string = new Uint8Array(256);
+  readonly #chunks: Iterator<Uint8Array>;
+
+  constructor(
+    chunks: Iterable<Uint8Array>,
+    private readonly where: string,
+  ) {
+    this.#chunks = chunks[Symbol.iterator]();
+  }
+
+  wrong(problem: string): FileError {
+    return new FileError('E_FILE_FORMAT', `${this.where}: near byte ${this.#before + this.#at}: ${problem}`, {
+      help: 'a dataset.json holds {"labels": [["name", class index], ...]} or {"labels": null}',
+    });
+  }
+
+  /** The byte at hand, -1 at the end. */
+  #peek(): number {
+    while (this.#at === this.#chunk.length) {
+      const { value, done } = this.#chunks.next() as IteratorResult<Uint8Array, undefined>;
+      if (done) return -1;
+      this.#before += this.#chunk.length;
+      this.#chunk = value;
+      this.#at = 0;
+    }
+    return this.#chunk[this.#at]!;
+  }
+
+  skip(): void {
+    this.#at++;
+  }
+
+  /** The next byte that is no white space, left at hand. */
+  next(): number {
+    for (;;) {
+      const byte = this.#peek();
+      if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) return byte;
+      this.#at++;
+    }
+  }
+
+  expect(byte: number): void {
+    const found = this.next();
+    if (found !== byte)
+      throw this.wrong(
+        `expected ${String.fromCharCode(byte)}, found ${found === -1 ? 'the end' : JSON.stringify(String.fromCharCode(found))}`,
+      );
+    this.#at++;
+  }
+
+  /** Takes a comma, or the end of a list or an object: whether more follows. */
+  separator(end: number): boolean {
+    if (this.next() === end) {
+      this.#at++;
+      return false;
+    }
+    this.expect(COMMA);
+    return true;
+  }
+
+  /** A string's bytes, with `/` for `\`; valid until the next call. */
+  string(): Uint8Array {
+    this.expect(QUOTE);
+    let length = 0;
+    for (;;) {
+      const byte = this.#peek();
+      if (byte === -1) throw this.wrong('expected the end of a name, found the end of the file');
+      this.#at++;
+      if (byte === QUOTE) return this.#string.subarray(0, length);
+      if (length + 4 > this.#string.length) {
+        if (length > 1 << 16) throw this.wrong('expected a name of at most 65536 bytes');
+        const grown = new Uint8Array(2 * this.#string.length);
+        grown.set(this.#string);
+        this.#string = grown;
+      }
+      if (byte === BACKSLASH) {
+        const text = this.#escape();
+        // A name in another system's way.
+        length += new TextEncoder().encodeInto(text === '\\' ? '/' : text, this.#string.subarray(length)).written;
+      } else this.#string[length++] = byte;
+    }
+  }
+
+  /** What an escape stands for, from after its backslash. */
+  #escape(): string {
+    const take = (count: number): string => {
+      let text = '';
+      for (let k = 0; k < count; k++, this.#at++) text += String.fromCharCode(Math.max(0, this.#peek()));
+      return text;
+    };
+    const letter = take(1);
+    let escaped = `\\${letter}${letter === 'u' ? take(4) : ''}`;
+    // Half of a character beyond 16 bits: the other half follows.
+    if (/^\\ud[89ab]/i.test(escaped)) escaped += take(6);
+    try {
+      return JSON.parse(`"${escaped}"`) as string;
+    } catch {
+      throw this.wrong(`expected an escape of JSON, found ${JSON.stringify(escaped)}`);
+    }
+  }
+
+  /** A number, or the words true, false and null, as text. */
+  literal(): string {
+    let text = '';
+    for (let byte = this.next(); ; byte = this.#peek()) {
+      const letter = byte === -1 ? '' : String.fromCharCode(byte);
+      if (!/[-+.\w]/.test(letter)) break;
+      if (text.length > 64) throw this.wrong(`expected a number, found ${text}`);
+      text += letter;
+      this.#at++;
+    }
+    if (!/^(-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?|true|false|null)$/.test(text))
+      throw this.wrong(`expected a value of JSON, found ${JSON.stringify(text)}`);
+    return text;
+  }
+
+  /** Passes over any value. */
+  value(depth = 0): void {
+    if (depth > 100) throw this.wrong('expected at most 100 levels of lists and objects');
+    const first = this.next();
+    if (first === QUOTE) this.string();
+    else if (first === OPEN || first === BEGIN) {
+      const end = first === OPEN ? CLOSE : END;
+      this.#at++;
+      if (this.next() === end) return this.skip();
+      for (let more = true; more; more = this.separator(end)) {
+        if (first === BEGIN) {
+          this.string();
+          this.expect(COLON);
+        }
+        this.value(depth + 1);
+      }
+    } else this.literal();
+  }
+}
