@@ -6,7 +6,7 @@
  * Medians of the EDM training step, the GDD-I iteration, R1 and one-step sampling; the two sides take turns, `rounds`
  * times, and the median of the rounds counts. PyTorch's side is train_step.py; without PyTorch only ours is printed.
  * `--memory` runs 300 GDD-I iterations and prints the growth of the resident memory and of the number of tensors;
- * `--profile` prints where the time goes; `--rounds 0` leaves the comparison out.
+ * `--profile` prints where the time goes (`--shapes`: by the shapes of convolutions); `--rounds 0` leaves the comparison out.
  */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -45,6 +45,7 @@ const { values } = parseArgs({
     engine: { type: 'string', default: 'tensorflow' },
     memory: { type: 'boolean', default: false },
     profile: { type: 'boolean', default: false },
+    shapes: { type: 'boolean', default: false },
   },
 });
 const [batch, threads, repeats, rounds] = [values.batch, values.threads, values.repeats, values.rounds].map(Number) as [
@@ -186,7 +187,7 @@ if (values.profile) {
   for (const [name, f] of Object.entries({ 'EDM step': edmStep, 'GDD-I iteration': iteration })) {
     f();
     console.log(`${name}:`);
-    profile(f);
+    profile(f, values.shapes ? 40 : 16, { shapes: values.shapes });
   }
 }
 if (values.memory) memory(iteration);

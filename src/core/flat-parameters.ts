@@ -6,10 +6,13 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { ArgumentError, WeightsError } from './errors.js';
+import { fusedFlatten, fusedUnflatten } from './native/flatten.js';
 import type { Parameter } from './parameter.js';
 
 /** Values of a bucket that holds more than one parameter. */
 const BUCKET_VALUES = 2 ** 20;
+
+const isFused = () => tf.getBackend() === 'tensorflow';
 
 /** Consecutive parameters that share one flat tensor. */
 export interface Bucket {
@@ -49,8 +52,11 @@ export class FlatParameters {
 
   /** The bucket's part of `tensors` (one per parameter, in order) as one tensor `[size]`. The caller disposes it. */
   concat(bucket: Bucket, tensors: readonly tf.Tensor[]): tf.Tensor1D {
+    const own = bucket.parameters.map((_, i) => tensors[bucket.first + i]!);
+    const fused = isFused() ? fusedFlatten(own) : undefined;
+    if (fused) return fused;
     return tf.tidy(() => {
-      const flat = bucket.parameters.map((parameter, i) => tf.reshape<tf.Rank.R1>(tensors[bucket.first + i]!, [parameter.size]));
+      const flat = bucket.parameters.map((parameter, i) => tf.reshape<tf.Rank.R1>(own[i]!, [parameter.size]));
       return flat.length === 1 ? flat[0]! : tf.concat1d(flat);
     });
   }
@@ -64,8 +70,15 @@ export class FlatParameters {
 
   /** One tensor per parameter of the bucket, in the engine's shapes. The caller disposes them. */
   split(bucket: Bucket, flat: tf.Tensor): tf.Tensor[] {
+    const { parameters } = bucket;
+    const fused = isFused()
+      ? fusedUnflatten(
+          flat,
+          parameters.map(({ engineShape }) => engineShape),
+        )
+      : undefined;
+    if (fused) return fused;
     return tf.tidy(() => {
-      const { parameters } = bucket;
       const parts =
         parameters.length === 1
           ? [flat]

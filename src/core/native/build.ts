@@ -34,6 +34,8 @@ const SOURCES = [
   'winograd.h',
   'winograd.cc',
   'winograd-filter.cc',
+  'reshape.cc',
+  'flatten.cc',
 ];
 
 const LIBRARY = 'libtensorflow_framework.so.2';

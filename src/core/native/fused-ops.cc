@@ -152,6 +152,19 @@ int64_t Construction::integer(const char* name) const {
   return value;
 }
 
+std::vector<int64_t> Construction::integers(const char* name) const {
+  std::vector<int64_t> values;
+  int32_t length = 0, unused = 0;
+  Status status;
+  TF_OpKernelConstruction_GetAttrSize(raw, name, &length, &unused, status.raw);
+  if (status.ok() && length > 0) {
+    values.resize(static_cast<size_t>(length));
+    TF_OpKernelConstruction_GetAttrInt64List(raw, name, values.data(), length, status.raw);
+  }
+  if (!status.ok()) TF_OpKernelConstruction_Failure(raw, status.raw);
+  return values;
+}
+
 float Construction::number(const char* name) const {
   float value = 0;
   Status status;
@@ -207,7 +220,7 @@ napi_value start(napi_env env, napi_callback_info info) {
   std::call_once(once, [] {
     for (auto* add : {onestep::registerGroupNorm, onestep::registerResidual, onestep::registerAdam, onestep::registerBiasActivation,
                       onestep::registerDepthwise, onestep::registerMaxPool, onestep::registerGelu, onestep::registerLayerNorm, onestep::registerResample,
-                      onestep::registerBatchNorm, onestep::registerWinograd, onestep::registerWinogradFilter}) {
+                      onestep::registerBatchNorm, onestep::registerWinograd, onestep::registerWinogradFilter, onestep::registerReshape, onestep::registerFlatten}) {
       problem = add();
       if (!problem.empty()) return;
     }

@@ -139,6 +139,7 @@ class Call {
 struct Construction {
   TF_OpKernelConstruction* raw;
   int64_t integer(const char* name) const;
+  std::vector<int64_t> integers(const char* name) const;
   float number(const char* name) const;
   bool flag(const char* name) const;
 };
@@ -162,5 +163,7 @@ std::string registerResample();
 std::string registerBatchNorm();
 std::string registerWinograd();
 std::string registerWinogradFilter();
+std::string registerReshape();
+std::string registerFlatten();
 
 }  // namespace onestep

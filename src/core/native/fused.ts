@@ -8,7 +8,7 @@ import { createRequire } from 'node:module';
 interface Attribute {
   name: string;
   type: number;
-  value: number | boolean;
+  value: number | boolean | readonly number[];
 }
 
 interface TensorflowBackend {
@@ -17,7 +17,7 @@ interface TensorflowBackend {
 }
 
 export interface FusedAttributes {
-  integers?: Record<string, number>;
+  integers?: Record<string, number | readonly number[]>;
   floats?: Record<string, number>;
   flags?: Record<string, boolean>;
 }
@@ -55,7 +55,7 @@ export function runFused(
 ): tf.Tensor[] {
   const backend = tf.backend() as unknown as TensorflowBackend;
   const { TF_ATTR_INT, TF_ATTR_FLOAT, TF_ATTR_BOOL } = backend.binding;
-  const typed = (values: Record<string, number | boolean>, type: number) =>
+  const typed = (values: Record<string, number | boolean | readonly number[]>, type: number) =>
     Object.entries(values).map(([attribute, value]) => ({ name: attribute, type, value }));
   const attributes = [...typed(integers, TF_ATTR_INT), ...typed(floats, TF_ATTR_FLOAT), ...typed(flags, TF_ATTR_BOOL)];
   return backend.executeMultipleOutputs(name, attributes, inputs, outputs);

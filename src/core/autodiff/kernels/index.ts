@@ -6,6 +6,7 @@ import { depthwiseBackpropFilter, depthwiseBackpropInput } from './depthwise-bac
 import { identity } from './identity.js';
 import type { ComposedKernel } from './kernel.js';
 import { paddings } from './padding.js';
+import { reshape } from './reshape.js';
 import { step } from './step.js';
 import { stridedSlices } from './strided-slice.js';
 
@@ -20,5 +21,6 @@ export const kernels: ComposedKernel[] = [
   ...stridedSlices,
   ...paddings,
   identity,
+  reshape,
   step,
 ];
