@@ -1,3 +1,4 @@
+export * from './analysis/index.js';
 export { convert, type Conversion, type ConvertOptions } from './convert.js';
 export { distill, type Distilled } from './distill.js';
 export type { DistillOptions } from './distillation.js';
@@ -9,7 +10,7 @@ export { loadStudent, Student, type GenerateOptions } from './student.js';
 export { teacherImages, type TeacherImagesOptions } from './teacher-images.js';
 export { trainTeacher, type TrainedTeacher, type TrainTeacherOptions } from './train-teacher.js';
 export { stopOnSignals } from './signals.js';
-export { dataStatistics, featureStatistics, frechetEvaluator, type FrechetOptions } from './frechet-evaluator.js';
+export * from './evaluate/index.js';
 export { formatParity, parity, type ParityOptions, type ParityRow } from './parity/index.js';
 export { planDistillation, type DistillationPlan, type PlannedMemory } from './plan.js';
 export { formatPlan, formatPresets } from './plan-table.js';

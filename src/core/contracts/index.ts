@@ -1,5 +1,6 @@
 export type * from './augmentation.js';
 export type * from './data.js';
+export type * from './evaluation.js';
 export type * from './events.js';
 export type * from './parameter.js';
 export type * from './random.js';

@@ -1,0 +1,137 @@
+/**
+ * What generated images are compared with: statistics in EDM's format, kept features, or a set of images.
+ */
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { open, stat } from 'node:fs/promises';
+import { basename } from 'node:path';
+import type { DataDescription, DataSource } from '../../core/contracts/data.js';
+import type { ReferenceSummary } from '../../core/contracts/evaluation.js';
+import type { FeatureExtractor, FeatureSet, GaussianStatistics, Metric } from '../../core/contracts/metric.js';
+import { ArgumentError, FileError } from '../../core/errors.js';
+import { withFileErrors } from '../../core/files.js';
+import { readNpz } from '../../core/npz.js';
+import { ImageDigest } from '../../metrics/feature-cache.js';
+import { FeatureCollector } from '../../metrics/feature-collector.js';
+import { readReference } from '../../metrics/reference.js';
+
+/** A path of an `.npz` with `mu` and `sigma`, of a features file, or of a data set; statistics; a data set. */
+export type Reference = string | GaussianStatistics | DataSource;
+
+/** Statistics or features that are there without a pass over images. */
+export interface ReadyReference {
+  ready: true;
+  summary: ReferenceSummary;
+  set: FeatureSet;
+}
+
+/** A set whose features are still to be collected. */
+export interface DataReference {
+  ready: false;
+  source: DataSource;
+  description: DataDescription;
+  /** True where it was opened here. */
+  owned: boolean;
+}
+
+const sha256 = (...parts: (Uint8Array | string)[]): string => {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(part);
+  return `sha256:${hash.digest('hex')}`;
+};
+
+const bytesOf = (values: Float64Array) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+
+/** Statistics as a reference. Throws `E_SHAPE` where they are not of the extractor's width. */
+export function statisticsReference(statistics: GaussianStatistics, extractor: FeatureExtractor, name = 'statistics'): ReadyReference {
+  const { mean, covariance } = statistics;
+  const { dimensions } = extractor;
+  if (mean.length !== dimensions || covariance.length !== dimensions ** 2)
+    throw new ArgumentError(
+      'E_SHAPE',
+      `${name}: expected mean and covariance of ${dimensions} dimensions for ${extractor.name}, found ${mean.length}`,
+      {
+        help: 'take the extractor that the reference was made with, or make a reference with this one: onestep reference',
+      },
+    );
+  return {
+    ready: true,
+    summary: { kind: 'statistics', name, identity: sha256(bytesOf(mean), bytesOf(covariance)) },
+    set: { extractor: extractor.name, count: 0, statistics },
+  };
+}
+
+/** What a file begins with. */
+async function head(path: string, length: number): Promise<Buffer> {
+  return withFileErrors(path, 'read', async () => {
+    const handle = await open(path, 'r');
+    try {
+      const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, 0);
+      return buffer.subarray(0, bytesRead);
+    } finally {
+      await handle.close();
+    }
+  });
+}
+
+/** Statistics or kept features at a path; undefined where it holds something else, which is then taken for a data set. */
+export async function readyReference(
+  path: string,
+  extractor: FeatureExtractor,
+  metrics: readonly Metric[],
+): Promise<ReadyReference | undefined> {
+  const found = await withFileErrors(path, 'read', () => stat(path));
+  if (!found.isFile()) return undefined;
+  const start = await head(path, 9);
+  const name = basename(path);
+  // The header of safetensors: eight bytes of length, then JSON.
+  if (start[8] === 0x7b && start.readUInt32LE(4) === 0) {
+    const collector = new FeatureCollector(
+      extractor,
+      metrics.filter(({ comparesWithReference }) => comparesWithReference),
+    );
+    await collector.load(path);
+    const set = collector.result();
+    const identity = sha256(bytesOf(set.statistics.mean), bytesOf(set.statistics.covariance));
+    return { ready: true, summary: { kind: 'features', name, images: set.count, identity }, set };
+  }
+  if (!path.endsWith('.npz') || start.readUInt32LE(0) !== 0x04034b50) return undefined;
+  // An archive of images is a data set.
+  const arrays = await readNpz(path).catch((error: unknown) => {
+    if (error instanceof FileError && error.code === 'E_FILE_FORMAT') return undefined;
+    throw error;
+  });
+  if (arrays !== undefined && !arrays.has('mu') && !arrays.has('sigma')) return undefined;
+  return statisticsReference(await readReference(path), extractor, name);
+}
+
+/** Metrics that such a reference cannot serve, as problems; empty where it serves all. */
+export function unservedMetrics({ set, summary }: ReadyReference, metrics: readonly Metric[]): string[] {
+  return metrics
+    .filter(({ comparesWithReference, needs }) => comparesWithReference && needs.includes('features') && set.features === undefined)
+    .map(
+      ({ name }) =>
+        `${name}: ${summary.name} holds mean and covariance only, and this metric compares features: give a data set or a features file`,
+    );
+}
+
+/** Digest of the images `indices` of a set, the key under which their features are kept: of the file where there is one, else of every image. */
+export async function contentDigest(
+  source: DataSource,
+  path: string | undefined,
+  indices: Uint32Array,
+  batchSize: number,
+  signal?: AbortSignal,
+): Promise<string> {
+  if (path !== undefined && (await stat(path)).isFile()) {
+    const hash = createHash('sha256');
+    for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 20, signal })) hash.update(chunk as Buffer);
+    return sha256(hash.digest(), new Uint8Array(indices.buffer, indices.byteOffset, indices.byteLength));
+  }
+  const digest = new ImageDigest();
+  for (let at = 0; at < indices.length; at += batchSize) {
+    const { images, shape } = await source.read(indices.subarray(at, at + batchSize), signal);
+    digest.add(images, shape);
+  }
+  return digest.digest();
+}
