@@ -112,24 +112,40 @@ function unzip(zip: Buffer, { name, method, crc, compressed, size, offset }: Zip
 
 const MAGIC = Buffer.from('\x93NUMPY', 'latin1');
 
-function parseNpy(name: string, bytes: Buffer): NpyArray {
+/** What stands before the values of a `.npy` array. */
+export interface NpyHeader {
+  /** As NumPy spells it: `<f4`, `|u1`. */
+  descr: string;
+  fortran: boolean;
+  shape: readonly number[];
+  /** Where the values begin, in bytes. */
+  start: number;
+}
+
+/** Reads the header of a `.npy` array from its first bytes. Throws RangeError, naming the array, where they hold none that is whole. */
+export function parseNpyHeader(name: string, bytes: Buffer): NpyHeader {
   if (!bytes.subarray(0, 6).equals(MAGIC)) throw new RangeError(`${name}: expected a .npy array`);
   const wide = bytes[6]! >= 2;
-  const start = wide ? 12 : 10;
+  const begin = wide ? 12 : 10;
   const length = wide ? bytes.readUInt32LE(8) : bytes.readUInt16LE(8);
-  const header = bytes.toString('latin1', start, start + length);
+  if (begin + length > bytes.length) throw new RangeError(`${name}: expected a header of ${length} bytes, found ${bytes.length - begin}`);
+  const header = bytes.toString('latin1', begin, begin + length);
   const descr = /'descr'\s*:\s*'([^']*)'/.exec(header)?.[1];
   const fortran = /'fortran_order'\s*:\s*(True|False)/.exec(header)?.[1] === 'True';
   const shapeText = /'shape'\s*:\s*\(([\d,\s]*)\)/.exec(header)?.[1];
   if (descr === undefined || shapeText === undefined)
     throw new RangeError(`${name}: expected a header with descr and shape, found ${header.trim()}`);
-  if (descr !== '<f4' && descr !== '<f8') throw new RangeError(`${name}: expected little-endian float32 or float64, found ${descr}`);
-
   const shape = shapeText
     .split(',')
     .filter((axis) => axis.trim() !== '')
     .map(Number);
-  const raw = bytes.subarray(start + length);
+  return { descr, fortran, shape, start: begin + length };
+}
+
+function parseNpy(name: string, bytes: Buffer): NpyArray {
+  const { descr, fortran, shape, start } = parseNpyHeader(name, bytes);
+  if (descr !== '<f4' && descr !== '<f8') throw new RangeError(`${name}: expected little-endian float32 or float64, found ${descr}`);
+  const raw = bytes.subarray(start);
   const expected = product(shape) * (descr === '<f4' ? 4 : 8);
   if (raw.length !== expected)
     throw new RangeError(`${name}: expected ${expected} bytes for ${descr} [${shape.join(', ')}], found ${raw.length}`);

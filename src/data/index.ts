@@ -8,5 +8,6 @@ export { openZip, type ZipIndex } from './encoded/zip-index.js';
 export { oneHot, toFloat, toUint8 } from './images.js';
 export { cifar10, type Cifar10Options } from './raw/cifar10.js';
 export { parquetImages, type ParquetImagesOptions } from './parquet/parquet-images.js';
+export { npzImages, type NpzImagesOptions } from './raw/npz-images.js';
 export { permutation } from './permutation.js';
 export { labelNames, shapes, shapesOptions, type ShapeName, type ShapesOptions } from './shapes.js';

@@ -1,7 +1,9 @@
 /**
  * Sets of images whose sizes may differ, looked at one by one: what data sets are made from and described by.
  */
-import type { DecodedImage } from './encoded/encoded-images.js';
+import type { FileError } from '../core/errors.js';
+import { decodePool } from './encoded/decode-pool.js';
+import type { DecodedImage, EncodedImages } from './encoded/encoded-images.js';
 
 /** An opened set of images, in an order of its own that never changes. */
 export interface OpenedImages {
@@ -21,8 +23,23 @@ export interface OpenedImages {
   readonly skipped?: number | undefined;
   /** What an error calls an image. */
   entryName(index: number): string;
-  /** Throws {@link FileError} with the image's name where it cannot be decoded. */
-  image(index: number): Promise<DecodedImage>;
-  /** Frees files; safe to call twice. */
+  /** The images of the given indices, in their order; one that cannot be used gives its FileError, with its name. */
+  decode(indices: ArrayLike<number>, signal?: AbortSignal): Promise<(DecodedImage | FileError)[]>;
+  /** Frees files and workers; safe to call twice. */
   close(): Promise<void>;
+}
+
+/** A set of encoded images with the workers that decode them. */
+export function decodedImages(images: EncodedImages, format: string, workers: number | undefined): OpenedImages {
+  const pool = decodePool(workers === undefined ? {} : { workers });
+  const { name, size, classes, labels, classNames, skipped } = images;
+  return {
+    ...{ name, format, size, classes, labels, classNames, skipped },
+    entryName: (index) => images.entryName(index),
+    decode: (indices, signal) => pool.decode(images, indices, signal),
+    async close() {
+      await pool.close();
+      await images.close();
+    },
+  };
 }

@@ -105,11 +105,11 @@ export class RawImages implements OpenedImages {
     }
   }
 
-  async image(index: number): Promise<DecodedImage> {
-    const { height, width, channels, order } = this.layout;
-    const stored = new Uint8Array(height * width * channels);
-    await this.#read(index, stored);
-    return { pixels: order === 'pixels' ? stored : interleave(stored, channels), height, width, channels };
+  async decode(indices: ArrayLike<number>, signal?: AbortSignal): Promise<(DecodedImage | FileError)[]> {
+    const { images, shape } = await this.read(Uint32Array.from(indices), signal);
+    const [count, height, width, channels] = shape;
+    const bytes = height * width * channels;
+    return Array.from({ length: count }, (_, k) => ({ pixels: images.slice(k * bytes, (k + 1) * bytes), height, width, channels }));
   }
 
   /** `[B, H, W, C]` in the given order. */
@@ -180,8 +180,8 @@ export class RawSource implements DataSource {
   }
 
   async read(indices: Uint32Array, signal?: AbortSignal): Promise<ImageBatch> {
-    if (!this.#images) throw new ArgumentError('E_VALUE', `${this.name}: expected open() before read()`);
-    return this.#images.read(indices, signal);
+    if (!this.#images) await this.open();
+    return this.#images!.read(indices, signal);
   }
 
   async close(): Promise<void> {
