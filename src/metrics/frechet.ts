@@ -4,14 +4,14 @@
 import type { GaussianStatistics, Metric } from '../core/contracts/metric.js';
 import { ArgumentError } from '../core/errors.js';
 import { requireReference } from './feature-sets.js';
-import { dotRows } from './panels.js';
-import { semidefiniteFactor, symmetricEigenvalues } from './symmetric.js';
+import { semidefiniteFactor, type SemidefiniteFactor } from './linear-algebra/semidefinite-factor.js';
+import { productSingularValues } from './linear-algebra/singular-values.js';
 
 /**
  * The squared Fréchet distance, in float64; 0 for equal statistics.
  *
- * Works for singular covariances (fewer samples than dimensions): with A = Lᵀ L, tr (A B)^½ is the sum of the square roots of the
- * eigenvalues of L B Lᵀ, which is symmetric and positive semi-definite; eigenvalues that rounding made negative count as 0.
+ * Works for singular covariances (fewer samples than dimensions): with A = LᵀL and B = MᵀM, tr (A B)^½ is the sum of the singular values of L Mᵀ.
+ * No square root is taken of an eigenvalue, so what is left is rounding of the largest covariance times the dimensions, not its square root.
  * Throws `E_SHAPE` where the dimensions differ.
  */
 export function frechetDistance(a: GaussianStatistics, b: GaussianStatistics): number {
@@ -27,14 +27,11 @@ export function frechetDistance(a: GaussianStatistics, b: GaussianStatistics): n
   let distance = 0;
   for (let i = 0; i < size; i++) distance += (a.mean[i]! - b.mean[i]!) ** 2 + a.covariance[i * size + i]! + b.covariance[i * size + i]!;
 
-  const factor = semidefiniteFactor(a.covariance, size);
-  if (factor.length === 0) return Math.max(distance, 0);
-  const rowsOfB = Array.from({ length: size }, (_, i) => b.covariance.subarray(i * size, (i + 1) * size));
-  const product = dotRows(dotRows(factor, rowsOfB), factor);
-  const rank = factor.length;
-  const flat = new Float64Array(rank * rank);
-  product.forEach((row, i) => flat.set(row, i * rank));
-  for (const value of symmetricEigenvalues(flat, rank)) distance -= 2 * Math.sqrt(Math.max(value, 0));
+  const [factorA, factorB] = [a, b].map(({ covariance }) => semidefiniteFactor(covariance, size)) as [
+    SemidefiniteFactor,
+    SemidefiniteFactor,
+  ];
+  for (const value of productSingularValues(factorA.rows, factorA.rank, factorB.rows, factorB.rank, size)) distance -= 2 * value;
   return Math.max(distance, 0);
 }
 
