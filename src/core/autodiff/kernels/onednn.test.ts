@@ -46,6 +46,10 @@ describe.runIf(engines.includes('tensorflow'))('convolutions by oneDNN', () => {
     expect(oneDnnConv2D(x, wide, { strides: 1, pad: 'same', dilations: 2 })).toBeUndefined();
     expect(oneDnnConv2D(x, wide, { strides: 1, pad: 2 })).toBeUndefined();
     expect(oneDnnConv2D(x, wide, { strides: 1, pad: 'same', dataFormat: 'NCHW' })).toBeUndefined();
+    // Its gradient is wrong where a stride leaves pixels out: now and then, by what lies in memory.
+    expect(
+      oneDnnConv2DBackpropFilter(tf.ones([2, 8, 6, 3]), tf.ones([2, 4, 3, 4]), { strides: 2, pad: 'valid', filterShape: [1, 1, 3, 4] }),
+    ).toBeUndefined();
     expect(oneDnnConv2D(tf.zeros([0, 4, 4, 8]), wide, { strides: 1, pad: 'same' })).toBeUndefined();
   });
 
