@@ -34,10 +34,11 @@ describe.runIf(engines.includes('tensorflow'))('convolutions by oneDNN', () => {
       oneDnnConv2DBackpropInput(dy, filter, { ...attrs, inputShape: x.shape }),
       executeTensorflow('Conv2DBackpropInput', [xShape, filter, dy], stock),
     );
-    agree(
-      oneDnnConv2DBackpropFilter(x, dy, { ...attrs, filterShape: filter.shape }),
-      executeTensorflow('Conv2DBackpropFilter', [x, filterShape, dy], stock),
-    );
+    if (kernel >= stride)
+      agree(
+        oneDnnConv2DBackpropFilter(x, dy, { ...attrs, filterShape: filter.shape }),
+        executeTensorflow('Conv2DBackpropFilter', [x, filterShape, dy], stock),
+      );
   });
 
   it('leave alone what they cannot do, or do no faster', () => {
