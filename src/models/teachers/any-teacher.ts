@@ -2,6 +2,7 @@
  * One door for teachers: by name or path, whatever the format.
  */
 import { z } from 'zod';
+import { ConfigError } from '../../core/errors.js';
 import { parseOptions } from '../../core/options.js';
 import { openTorchFile } from '../../core/torch-file/index.js';
 import type { BackboneOptions } from '../backbones/config.js';
@@ -15,7 +16,7 @@ import { readStateDict } from './state-dict-teacher.js';
 import { fileTeacher, type FileTeacherLoader, type TeacherFile } from './teacher-file.js';
 
 const teacherOptions = z.strictObject({
-  /** Which network of a file that holds several; undefined: `ema` of a snapshot, the only one of a state dict. */
+  /** Which network of a file that holds several; undefined: `ema` of a snapshot, the only one of a state dict or of safetensors; a diffusers folder takes none. */
   key: z.string().min(1).optional(),
   /** What stands before every name of the network; undefined: found out. */
   prefix: z.string().optional(),
@@ -50,11 +51,17 @@ const FORMATS: readonly TeacherFormat[] = [
   {
     containers: ['folder'],
     recognizes: ({ names }) => names.includes('model_index.json') || names.includes('config.json') || names.includes('unet'),
-    open: ({ path }, { diffusers }) => diffusersTeacher(path, diffusers).open(),
+    open: ({ path }, { key, diffusers }) => {
+      if (key !== undefined)
+        throw new ConfigError('teacher', [`key: ${path} is a diffusers folder, which holds one network; got the key ${key}`], {
+          help: 'leave the key out',
+        });
+      return diffusersTeacher(path, diffusers).open();
+    },
   },
   {
     containers: ['safetensors', 'safetensors index', 'folder'],
-    open: ({ path }, { config, prefix }) => safetensorsTeacher(path, defined({ config, prefix })).open(),
+    open: ({ path }, { key, config, prefix }) => safetensorsTeacher(path, defined({ key, config, prefix })).open(),
   },
   {
     containers: ['pickle', 'zip'],

@@ -14,7 +14,9 @@ import { fileTeacher, type FileTeacherLoader } from './teacher-file.js';
 export interface SafetensorsTeacherOptions {
   /** The architecture; default: from the file's `config` metadata, else inferred from names and shapes. */
   config?: BackboneOptions;
-  /** What stands before every name of the network in the file; default: found out. */
+  /** Which network of a file that holds several, such as `ema`: the beginning of its names; default: the only one. */
+  key?: string;
+  /** What stands before every name of the network in the file, the key included; default: found out. */
   prefix?: string;
 }
 
@@ -37,14 +39,14 @@ function storedConfig(metadata: Readonly<Record<string, string>>, path: string):
  * Loads a teacher from safetensors: a file, an index with its shards, or a folder that holds either.
  *
  * Throws `FileError` for a missing, damaged or foreign file, `E_WEIGHTS_UNKNOWN` where no known network is found, `E_CONFIG` for a
- * configuration that is none and `E_WEIGHTS_MISMATCH` where tensors are missing or have other shapes.
+ * configuration that is none, `E_WEIGHTS_KEY` where there are several networks, or none under `key`, and `E_WEIGHTS_MISMATCH` where tensors are missing or have other shapes.
  */
 export function safetensorsTeacher(path: string, options: SafetensorsTeacherOptions = {}): FileTeacherLoader {
   return fileTeacher('safetensorsTeacher', path, { name: path, options: { path, ...options } }, async (found) => {
     expectContainer(found, ['safetensors', 'safetensors index', 'folder'], 'safetensors (a file, an index or a folder of them)');
     const file = await openSafetensors(found.path);
     const config = options.config ?? storedConfig(file.metadata, found.path);
-    const network = await findNetwork(file, found.path, { config, prefix: options.prefix });
+    const network = await findNetwork(file, found.path, { config, key: options.key, prefix: options.prefix });
     const source = options.config
       ? 'given'
       : config

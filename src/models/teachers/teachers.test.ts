@@ -178,6 +178,30 @@ describe('prefixes and nested files', () => {
     });
   });
 
+  it('safetensors of several networks: a key chooses, one that is not there is an error', async () => {
+    const entries = [...golden.tensors].flatMap(([name, { shape }]) =>
+      ['ema', 'net'].map((key) => ({
+        name: `${key}.${name}`,
+        shape,
+        data: async () => (await golden.readAsFloat32(name)).map((value) => (key === 'ema' ? value : -value)),
+      })),
+    );
+    const path = at('two.safetensors');
+    await writeSafetensors(path, entries);
+    await expect(teacher(path).open()).rejects.toMatchObject({ code: 'E_WEIGHTS_KEY' });
+    await expectGoldenValues(teacher(path, { key: 'ema' }));
+    await expectGoldenValues(safetensorsTeacher(path, { key: 'ema' }));
+    await expect(teacher(path, { key: 'sgd' }).open()).rejects.toMatchObject({
+      code: 'E_WEIGHTS_KEY',
+      message: expect.stringContaining('under sgd') as string,
+    });
+    await expect(teacher(WEIGHTS, { key: 'ema' }).open()).rejects.toMatchObject({ code: 'E_WEIGHTS_KEY' });
+    await expect(teacher(goldenPath('ddpm-unet'), { key: 'ema' }).open()).rejects.toMatchObject({
+      code: 'E_CONFIG',
+      message: expect.stringContaining('key: ') as string,
+    });
+  });
+
   it('nested state dicts: the only network is found, several need a key', async () => {
     const file = await openTorchFile(goldenPath('state-dict.pth'));
     const nested = (parts: Record<string, unknown>) => ({
