@@ -113,3 +113,4 @@ export {
   type PublishedFile,
   type ResolveReferenceOptions,
 } from './download/index.js';
+export { resamplingWeights, resizeImage, type ImageBytes, type ResamplingFilter, type ResamplingWeights } from './pillow/index.js';

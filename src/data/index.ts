@@ -1,4 +1,6 @@
 export { batchStream, type BatchStreamOptions, type PositionedBatch } from './batch-stream.js';
+export { dataset, openImages, type DatasetOptions } from './dataset.js';
+export { DATASET_FORMATS, detectFormat, type DatasetFormat } from './detect-format.js';
 export { decodeImage } from './encoded/decode-image.js';
 export { decodePool, type DecodePool, type DecodePoolOptions } from './encoded/decode-pool.js';
 export { encodedSource, type EncodedSourceOptions } from './encoded/encoded-source.js';
@@ -9,5 +11,7 @@ export { oneHot, toFloat, toUint8 } from './images.js';
 export { cifar10, type Cifar10Options } from './raw/cifar10.js';
 export { parquetImages, type ParquetImagesOptions } from './parquet/parquet-images.js';
 export { npzImages, type NpzImagesOptions } from './raw/npz-images.js';
+export type { OpenedImages } from './opened-images.js';
 export { permutation } from './permutation.js';
+export { centreSquare, SQUARE_METHODS, squareImage, type SquareMethod } from './square-images.js';
 export { labelNames, shapes, shapesOptions, type ShapeName, type ShapesOptions } from './shapes.js';
