@@ -1,12 +1,12 @@
 /**
  * The three steps of the CIFAR-10 recipe at full size beside PyTorch's with torchvision and timm, on the same threads.
  *
- *     npx tsx bench/projected-step.ts [--batch 4] [--threads 2] [--repeats 5] [--python python3] [--networks vgg16_bn,…] [--profile [--shapes]]
+ *     npx tsx bench/projected-step.ts [--batch 4] [--micro-batch 4] [--threads 2] [--repeats 5] [--python python3] [--networks vgg16_bn,…] [--profile [--shapes]]
  *
  * NCSN++ at 32 px with GDD-I's frozen convolutions, VGG16-BN and EfficientNet-lite0 at 224 px, projections, heads, Adam; random
  * weights. Both sides live at the same time and take turns, a step at a time; milliseconds, least and median. PyTorch's side
  * is projected_step.py; without PyTorch only ours is printed. `--profile` prints where our time goes instead,
- * with `--shapes` by the shapes of convolutions.
+ * with `--shapes` by the shapes of convolutions. `--repeats 0` runs each step once, ours alone: for the memory of a large batch.
  */
 import { spawn } from 'node:child_process';
 import { loadavg } from 'node:os';
@@ -35,6 +35,7 @@ import { profile } from './profile.js';
 const { values } = parseArgs({
   options: {
     batch: { type: 'string', default: '4' },
+    'micro-batch': { type: 'string' },
     threads: { type: 'string', default: '2' },
     repeats: { type: 'string', default: '5' },
     python: { type: 'string', default: 'python3' },
@@ -67,8 +68,16 @@ const objective = new Distributional(
 const adam = new Adam({ learningRate: 1e-4 });
 adam.bind(generator.parameters());
 const images = tf.randomUniform<tf.Rank.R4>([batch, 32, 32, 3], -1, 1, 'float32', 0);
-const real: RealImages = { batch, images: () => images.clone(), classLabels: () => undefined };
-const context = { step: 0, imagesSeen: 0, batchSize: batch, learningRateScale: 1, microBatches: [real], random };
+const microBatch = Number(values['micro-batch'] ?? batch);
+const microBatches = Array.from({ length: Math.ceil(batch / microBatch) }, (_, i): RealImages => {
+  const count = Math.min(microBatch, batch - i * microBatch);
+  return {
+    batch: count,
+    images: () => tf.slice(images, [i * microBatch, 0, 0, 0], [count, -1, -1, -1]),
+    classLabels: () => undefined,
+  };
+});
+const context = { step: 0, imagesSeen: 0, batchSize: batch, learningRateScale: 1, microBatches, random };
 const stages = [generatorStage(generator, objective, adam), ...objective.stages];
 const ours = (step: Step) => {
   const start = performance.now();
@@ -109,25 +118,32 @@ if (values.profile) {
     profile(() => void ours(step), values.shapes ? 40 : 16, { shapes: values.shapes });
   }
 } else {
-  const other = await pytorch();
+  const other = Number(values.repeats) > 0 ? await pytorch() : undefined;
   const times = { onestep: new Map<Step, number[]>(), PyTorch: new Map<Step, number[]>() };
   // The first round makes what is kept: primitives, memory.
   for (let round = -1; round < Number(values.repeats); round++)
     for (const step of STEPS) {
       const [mine, theirs] = [ours(step), await other?.run(step)];
-      if (round < 0) continue;
+      if (round < 0) {
+        if (Number(values.repeats) === 0) console.log(`${step}: ${(mine / 1000).toFixed(1)} s`);
+        continue;
+      }
       times.onestep.set(step, [...(times.onestep.get(step) ?? []), mine]);
       if (theirs !== undefined) times.PyTorch.set(step, [...(times.PyTorch.get(step) ?? []), theirs]);
     }
   other?.end();
-  const summary = (list: number[]) => ({ least: Math.min(...list), median: [...list].sort((a, b) => a - b)[list.length >> 1]! });
-  console.log(`| step | onestep: least | median | PyTorch: least | median | speed of PyTorch's, by medians |\n|${' --- |'.repeat(6)}`);
-  for (const step of STEPS) {
-    const [mine, theirs] = [times.onestep.get(step)!, times.PyTorch.get(step)].map((list) => list && summary(list));
-    const row = [mine!.least, mine!.median, theirs?.least, theirs?.median].map((ms) => (ms === undefined ? '-' : `${ms.toFixed(0)} ms`));
-    console.log(`| ${[step, ...row, theirs ? (theirs.median / mine!.median).toFixed(2) : '-'].join(' | ')} |`);
-  }
+  if (Number(values.repeats) > 0) table();
   console.log(
     `load average ${loadavg()[0]!.toFixed(1)} after; peak memory of ours ${(process.resourceUsage().maxRSS / 2 ** 10).toFixed(0)} MiB`,
   );
+
+  function table(): void {
+    const summary = (list: number[]) => ({ least: Math.min(...list), median: [...list].sort((a, b) => a - b)[list.length >> 1]! });
+    console.log(`| step | onestep: least | median | PyTorch: least | median | speed of PyTorch's, by medians |\n|${' --- |'.repeat(6)}`);
+    for (const step of STEPS) {
+      const [mine, theirs] = [times.onestep.get(step)!, times.PyTorch.get(step)].map((list) => list && summary(list));
+      const row = [mine!.least, mine!.median, theirs?.least, theirs?.median].map((ms) => (ms === undefined ? '-' : `${ms.toFixed(0)} ms`));
+      console.log(`| ${[step, ...row, theirs ? (theirs.median / mine!.median).toFixed(2) : '-'].join(' | ')} |`);
+    }
+  }
 }
