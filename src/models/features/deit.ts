@@ -95,8 +95,9 @@ export class Deit extends PretrainedFeatures {
   }
 
   protected override prepare(): void {
-    super.prepare();
     this.#embed();
+    super.prepare();
+    if (this.light) for (const token of Object.values(this.#tokens)) token.dispose();
   }
 
   override dispose(): void {

@@ -97,6 +97,10 @@ class InvertedResidual extends Module implements FrozenLayer {
     for (const layer of [...this.#layers, this.#last]) layer.prepare();
   }
 
+  release(): void {
+    for (const layer of [...this.#layers, this.#last]) layer.release();
+  }
+
   override dispose(): void {
     for (const layer of [...this.#layers, this.#last]) layer.dispose();
   }

@@ -35,6 +35,8 @@ export function prepareImages(images: tf.Tensor4D, { size, mean, std }: FeatureI
 export interface FrozenLayer extends Module {
   /** Makes what is derived, if the weights have changed. */
   prepare(): void;
+  /** Does as `prepare`, and frees the published tensors. */
+  release(): void;
 }
 
 /** Tensors that are made of others, kept until those change. */
@@ -64,7 +66,8 @@ export class Derived<Name extends string> {
 /**
  * A frozen network with published weights. Its tensors are buffers, under their published names; it has no parameters.
  *
- * `load` and `initialize` prepare what every step uses: batch normalisation is folded into convolutions there.
+ * `load` and `initialize` prepare what every step uses: batch normalisation is folded into convolutions there. After `freePublished` the
+ * published values are freed as soon as that is done, which halves the memory of a run.
  */
 export abstract class PretrainedFeatures extends Module implements FeatureNetwork {
   abstract readonly name: string;
@@ -73,13 +76,27 @@ export abstract class PretrainedFeatures extends Module implements FeatureNetwor
   readonly readout: Module | undefined = undefined;
 
   readonly #frozen: FrozenLayer[] = [];
+  /** Whether published values are freed once they are folded. */
+  protected light = false;
+
+  /**
+   * Keeps, from the next `load`, `initialize` or `features` on, only what is computed with. `tensors()` then have names and
+   * shapes but no values (`E_WEIGHTS_ABSENT`); `load` brings other values as before.
+   */
+  freePublished(): this {
+    this.light = true;
+    return this;
+  }
 
   /** The feature maps of images that `prepareImages` made. */
   protected abstract maps(images: tf.Tensor4D): tf.Tensor4D[];
 
   /** Makes what is derived from the weights, so that a step makes no tensors that stay. */
   protected prepare(): void {
-    for (const layer of this.#frozen) layer.prepare();
+    for (const layer of this.#frozen) {
+      if (this.light) layer.release();
+      else layer.prepare();
+    }
   }
 
   protected addFrozen<L extends FrozenLayer>(layer: L): L {
@@ -88,6 +105,7 @@ export abstract class PretrainedFeatures extends Module implements FeatureNetwor
   }
 
   features(images: tf.Tensor4D): tf.Tensor4D[] {
+    if (this.light) this.prepare();
     return tf.tidy(() => this.maps(prepareImages(images, this.input)));
   }
 
