@@ -3,6 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   Adam,
+  combined,
   createBackbone,
   distill,
   distributional,
@@ -17,6 +18,7 @@ import {
   type DistillOptions,
   type TeacherLoader,
 } from '../src/index.js';
+import { distillationParts } from '../src/pipelines/distillation.js';
 import { engines, useEngine } from './support/engines.js';
 import { tinyBackbone, tinyRun } from './support/tiny.js';
 
@@ -136,9 +138,30 @@ describe('a plan', () => {
     await expect(planDistillation(runOf(ncsnpp, { schedule: { images: 0 } }))).rejects.toMatchObject({ code: 'E_CONFIG' });
     const split = distributional({ discriminator: encoderDiscriminator({ sigmas: [0.1, 0.5, 2] }) });
     await expect(planDistillation(runOf(ncsnpp, { loss: split, schedule: { images: 8, batchSize: 2 } }))).rejects.toMatchObject({
-      code: 'E_SHAPE',
+      code: 'E_CONFIG',
+      message: expect.stringMatching(/schedule\.batchSize: expected at least 3 images.*got 2[^]*levels: 'all'/) as string,
     });
     expect(tf.getBackend()).toBe(engines[0]);
+  });
+
+  it('a batch of fewer images than noise levels is refused by the run too, before anything starts; other levels, or replaced parts, are not', () => {
+    const loss = (levels: 'split' | 'all') => distributional({ discriminator: encoderDiscriminator({ levels }) });
+    const schedule = { images: 8, batchSize: 4, microBatch: 2 };
+    const refused = expect.objectContaining({
+      code: 'E_CONFIG',
+      message: expect.stringContaining('schedule.microBatch: expected at least 3 images') as string,
+    }) as Error;
+    expect(() => distill(runOf(ncsnpp, { loss: loss('split'), schedule }))).toThrow(refused);
+    const both = combined([
+      { name: 'one', objective: loss('all') },
+      { name: 'two', objective: loss('split') },
+    ]);
+    expect(() => distill(runOf(ncsnpp, { loss: both, schedule }))).toThrow(refused);
+    for (const parts of [
+      distillationParts(runOf(ncsnpp, { loss: loss('all'), schedule })),
+      distillationParts(runOf(ncsnpp, { loss: loss('split'), schedule }), () => undefined),
+    ])
+      expect(parts.settings.schedule.microBatch).toBe(2);
   });
 
   it('does not touch a finished discriminator', async () => {
@@ -156,6 +179,11 @@ describe('a plan', () => {
     const plan = await planDistillation(runOf(ncsnpp, { loss: distributional({ discriminator }) }));
     expect(plan.discriminator).toEqual({ name: 'mine', trained: network.parameterCount() });
     expect(plan.notes).toEqual([expect.stringContaining('given as an object')]);
+    const several = combined([
+      { name: 'a', objective: distributional({ discriminator: encoderDiscriminator() }) },
+      { name: 'b', objective: distributional({ discriminator }) },
+    ]);
+    expect((await planDistillation(runOf(ncsnpp, { loss: several }))).notes).toEqual([expect.stringContaining('given as an object')]);
     expect(network.tensors().map((tensor) => tensor.read())).toEqual(values);
     network.dispose();
   });

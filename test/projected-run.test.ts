@@ -61,7 +61,7 @@ describe.each(engines)('distill with the projected discriminator on %s', (engine
   it('a resumed run equals an uninterrupted one, random layers and embeddings included, and frees everything', async () => {
     const path = join(directory, `table-${engine}.safetensors`);
     await writeSafetensors(path, [{ name: 'table', shape: [12, 4], data: () => table }]);
-    const embeddings = embeddingsFrom(path, { dimensions: 4, classes: [0, 1, 2, 3, 4, 5, 6, 7, 8, 11] });
+    const embeddings = embeddingsFrom(path, { classes: [0, 1, 2, 3, 4, 5, 6, 7, 8, 11] });
     const options = (extra: Partial<DistillOptions> = {}, images = 32) =>
       tinyRun({ images, ...classes, loss: gan({ conditional: { embeddings } }), ...extra });
     const before = tf.memory().numTensors;
@@ -118,10 +118,14 @@ describe.each(engines)('distill with the projected discriminator on %s', (engine
 describe('distill with the projected discriminator', () => {
   beforeAll(() => useEngine(engines[0]!));
 
-  it('fails before the first iteration where files are absent or another network’s, and frees what it has made', async () => {
+  it('fails before the teacher is loaded where files are absent or another network’s, and frees what it has made', async () => {
     const before = tf.memory().numTensors;
+    let loaded = 0;
     const failing = async (loss: DistillOptions['loss'], options: Partial<DistillOptions> = {}) => {
-      const run = distill(tinyRun({ ...options, loss: loss! }));
+      const teacher = options.teacher ?? tinyTeacher();
+      loaded = 0;
+      const counting = { ...teacher, load: () => (loaded++, teacher.load()) };
+      const run = distill(tinyRun({ ...options, teacher: counting, loss: loss! }));
       const kinds: string[] = [];
       run.events$.subscribe(({ kind }) => kinds.push(kind));
       const error: { code: string; message: string } = await run.completed.then(
@@ -141,14 +145,33 @@ describe('distill with the projected discriminator', () => {
     const other = join(directory, 'other.safetensors');
     await writeSafetensors(other, [{ name: 'features.0.weight', shape: [1], data: () => new Float32Array(1) }]);
     expect((await failing(vgg(other))).code).toBe('E_WEIGHTS_MISMATCH');
+    expect(loaded).toBe(0);
+    expect(
+      (
+        await failing(
+          combined([
+            { name: 'a', objective: gan() },
+            { name: 'b', objective: vgg(absent) },
+          ]),
+        )
+      ).code,
+    ).toBe('E_FILE_ABSENT');
+    expect(loaded).toBe(0);
+    // A plan misses nothing that is not there, and says what is wrong with what is.
+    await expect(planDistillation(tinyRun({ loss: vgg(other) }))).rejects.toMatchObject({ code: 'E_WEIGHTS_MISMATCH' });
+    expect((await planDistillation(tinyRun({ loss: vgg(absent) }))).discriminator?.name).toBe('vgg16_bn');
 
     const conditional = (embeddings: ReturnType<typeof embeddingsFrom>) => gan({ conditional: { embeddings } });
     expect((await failing(conditional(classifierEmbeddings(absent, { classes: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9] })), classes)).code).toBe(
       'E_FILE_ABSENT',
     );
-    expect((await failing(conditional(classifierEmbeddings(absent, { classes: [0] })), classes)).message).toContain(
-      'each of 10 classes, got 1',
-    );
+    expect(loaded).toBe(0);
+    const path = join(directory, 'twelve.safetensors');
+    await writeSafetensors(path, [{ name: 'table', shape: [12, 4], data: () => table }]);
+    expect((await failing(conditional(embeddingsFrom(path, { classes: [12] })), classes)).message).toContain('there is no row 12');
+    expect(loaded).toBe(0);
+    expect((await failing(conditional(embeddingsFrom(path)), classes)).message).toContain('each of 10 classes, got 12');
+    expect((await failing(conditional(embeddingsFrom(path, { classes: [0] })), classes)).message).toContain('each of 10 classes, got 1');
     expect((await failing(gan({ conditional: {} }))).message).toContain('unconditional');
   });
 
@@ -162,7 +185,19 @@ describe('distill with the projected discriminator', () => {
     expect(rows).toEqual(Float32Array.from([...table.subarray(8, 12), ...table.subarray(0, 4)]));
     expect(await embeddingsFrom(npz, { tensor: 'table', dimensions: 4 }).load(12)).toEqual(table);
     await expect(embeddingsFrom(npz, { dimensions: 4 }).load(12)).rejects.toMatchObject({ code: 'E_WEIGHTS_MISSING' });
-    await expect(embeddingsFrom(npz, { tensor: 'table' }).load(12)).rejects.toMatchObject({ code: 'E_WEIGHTS_MISMATCH' });
+    await expect(embeddingsFrom(npz, { tensor: 'table', dimensions: 5 }).load(12)).rejects.toMatchObject({ code: 'E_WEIGHTS_MISMATCH' });
+    await expect(embeddingsFrom(npz, { tensor: 'mean' }).load(3)).rejects.toMatchObject({ code: 'E_WEIGHTS_MISMATCH' });
+    const inferred = embeddingsFrom(npz, { tensor: 'table' });
+    expect([inferred.dimensions, inferred.classes]).toEqual([undefined, undefined]);
+    await inferred.check!({ localOnly: true });
+    expect([inferred.dimensions, inferred.classes]).toEqual([4, 12]);
+    expect(await inferred.load(12)).toEqual(table);
+    const elsewhere = embeddingsFrom(join(directory, 'elsewhere.npz'));
+    await elsewhere.check!({ localOnly: true });
+    await expect(elsewhere.check!({ localOnly: false })).rejects.toMatchObject({ code: 'E_FILE_ABSENT' });
+    await expect(planDistillation(tinyRun({ ...classes, loss: gan({ conditional: { embeddings: elsewhere } }) }))).rejects.toThrow(
+      'not known before their file is opened',
+    );
     await expect(embeddingsFrom(npz, { tensor: 'table', dimensions: 4 }).load(10)).rejects.toThrow('each of 10 classes, got 12');
     await expect(embeddingsFrom(npz, { tensor: 'table', dimensions: 4, classes: [12] }).load(1)).rejects.toThrow('there is no row 12');
 

@@ -50,12 +50,29 @@ export const PART_OPTIONS = token<unknown>('part-options');
 /** A class that a container can build; its constructor parameters carry `@inject(TOKEN)`. */
 export type Injectable<T> = new (...args: never[]) => T;
 
+/** How files are looked at before they are read. */
+export interface FileCheck {
+  /** True: what is not on this machine is neither fetched nor missed. */
+  readonly localOnly: boolean;
+}
+
 /** A class with its options, to be built inside a run. */
 export interface Part<T> {
   /** For config.json. */
   readonly description: { readonly part: string; readonly options: unknown };
   /** What it cannot be built without and does not have, one line each, said before a run starts. Default: nothing. */
   readonly missing?: readonly string[];
+  /** Fewest images of a micro-batch that it can work with. Default: 1. */
+  readonly smallestBatch?: number;
+  /** Finished objects among the parts that it is made of, which a plan must not touch. Default: none. */
+  readonly finished?: readonly unknown[];
+  /** What it chose by itself, one line each, for a plan to show. Default: nothing. */
+  readonly notes?: readonly string[];
+  /**
+   * Looks whether the files that it will read are there and fit, of which it reads no more than that takes; awaited before anything
+   * large is loaded. With `localOnly` what is not on this machine is neither fetched nor missed. Default: nothing.
+   */
+  check?(options: FileCheck): Promise<void>;
   /** Registers the parts that this one is made of, each replaceable behind its own token. */
   register?(container: DependencyContainer): void;
   build(container: DependencyContainer): T;
@@ -91,6 +108,22 @@ export const isPart = <T>(provided: Provided<T>): provided is Part<T> =>
 
 /** What a part lacks; of a finished object nothing. */
 export const missingOf = (provided: Provided<unknown>): readonly string[] => (isPart(provided) && provided.missing) || [];
+
+/** What parts tell of themselves before they are built, together: for a part that is made of them. */
+export function toldBy(provided: readonly Provided<unknown>[]): Required<Pick<Part<unknown>, ToldOfParts>> {
+  const parts = provided.filter((one) => isPart(one));
+  return {
+    missing: parts.flatMap(({ missing = [] }) => missing),
+    smallestBatch: Math.max(1, ...parts.map(({ smallestBatch = 1 }) => smallestBatch)),
+    finished: provided.flatMap((one) => (isPart(one) ? (one.finished ?? []) : [one])),
+    notes: parts.flatMap(({ notes = [] }) => notes),
+    check: async (options) => {
+      for (const one of parts) await one.check?.(options);
+    },
+  };
+}
+
+type ToldOfParts = 'missing' | 'smallestBatch' | 'finished' | 'notes' | 'check';
 
 /** Registers an object or a part behind its token, built once on first use. */
 export function provide<T>(container: DependencyContainer, key: InjectionToken<T>, provided: Provided<T>): void {

@@ -3,7 +3,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
-import { describeProvided, missingOf, OBJECTIVE, provide, type Part, type Provided } from '../core/container.js';
+import { describeProvided, missingOf, OBJECTIVE, provide, toldBy, type Part, type Provided } from '../core/container.js';
 import type { Checkpointable, GeneratorBatch, Objective, Stage } from '../core/contracts/training.js';
 import { ConfigError } from '../core/errors.js';
 import type { NamedTensor } from '../core/parameter.js';
@@ -51,6 +51,7 @@ export function combined(objectives: readonly WeightedObjective[]): Part<Objecti
   if (!parsed.success || problems.length > 0) throw new ConfigError('combined', problems);
   return {
     description: { part: 'combined', options: parsed.data.map((one) => ({ ...one, objective: describeProvided(one.objective) })) },
+    ...toldBy(parsed.data.map(({ objective }) => objective)),
     missing: parsed.data.flatMap(({ name, objective }) => missingOf(objective).map((line) => `${name}: ${line}`)),
     build: (container) =>
       new CombinedObjective(

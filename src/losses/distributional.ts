@@ -31,11 +31,11 @@ import {
   GENERATE,
   inject,
   injectable,
-  missingOf,
   part,
   PART_OPTIONS,
   provide,
   REGULARIZERS,
+  toldBy,
   type Part,
   type Provided,
 } from '../core/container.js';
@@ -112,8 +112,9 @@ export function distributional(options: DistributionalOptions): Part<Objective> 
     provide(container, AUGMENTATION, augment);
     provide(container, DISCRIMINATOR_OPTIMIZER, optimizer);
   });
-  const missing = [discriminator, adversarial, augment, optimizer].flatMap(missingOf);
-  return { ...base, missing, description: { part: 'distributional', options: description } };
+  // Of finished objects only a discriminator has values that a plan could spoil.
+  const told = { ...toldBy([discriminator, adversarial, augment, optimizer]), finished: toldBy([discriminator]).finished };
+  return { ...base, ...told, description: { part: 'distributional', options: description } };
 }
 
 /** The GAN objective over any discriminator, adversarial loss and regularizers. */

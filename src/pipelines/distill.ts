@@ -31,7 +31,7 @@ export interface Distilled {
  * Throws `E_CONFIG` with every problem before anything starts; later errors reject `completed`.
  */
 export function distill(options: DistillOptions, configure?: (container: DependencyContainer) => void): TrainingRun<Distilled> {
-  const { container, settings, config, missing, signal } = distillationParts(options, configure);
+  const { container, settings, config, missing, check, signal } = distillationParts(options, configure);
   // What `configure` registered may stand in for a missing part; if not, its build says so.
   if (missing.length > 0 && !configure)
     throw new ConfigError('distill', missing, { help: 'nothing was started; give the parts that are missing and start again' });
@@ -48,6 +48,8 @@ export function distill(options: DistillOptions, configure?: (container: Depende
     const evaluator = container.isRegistered(EVALUATOR) ? container.resolve(EVALUATOR) : undefined;
     const source = container.resolve(DATA_SOURCE);
     try {
+      // Cheap first: a file that is absent or another network's is said before anything large is read.
+      await check({ localOnly: false });
       const description = await source.open();
       const teacher = await container.resolve(TEACHER_LOADER).load();
       keep(teacher.backbone);
@@ -56,6 +58,7 @@ export function distill(options: DistillOptions, configure?: (container: Depende
       keep(generator);
       const objective = keep(container.resolve(OBJECTIVE));
       await objective.prepare?.();
+      await evaluator?.prepare?.(generator.config);
       return networkSetup({
         network: generator,
         settings,

@@ -17,7 +17,9 @@ import {
   provide,
   RANDOM,
   SINKS,
+  toldBy,
   type DependencyContainer,
+  type FileCheck,
   type Provided,
 } from '../core/container.js';
 import type { DataSource } from '../core/contracts/data.js';
@@ -26,6 +28,7 @@ import type { Optimizer } from '../core/contracts/optimizer.js';
 import type { FreezePolicy } from '../core/contracts/parameter.js';
 import type { RandomSource } from '../core/contracts/random.js';
 import type { Objective } from '../core/contracts/training.js';
+import { ConfigError } from '../core/errors.js';
 import { Adam } from '../core/optimizer.js';
 import { PhiloxRandom } from '../core/random.js';
 import { distributional } from '../losses/distributional.js';
@@ -38,7 +41,7 @@ import { generateOneStep } from '../models/preconditioning.js';
 import { TEACHER, TEACHER_LOADER, type Teacher, type TeacherLoader } from '../models/teachers/teacher.js';
 import { EVALUATOR, type Evaluator } from './evaluator.js';
 import { drawLatents } from './generator-stage.js';
-import { checkRunOptions, type runSchema } from './run-options.js';
+import { checkRunOptions, type runSchema, type scheduleSchema } from './run-options.js';
 
 /** Options of `distill`. */
 export interface DistillOptions extends z.input<typeof runSchema> {
@@ -76,6 +79,12 @@ export interface DistillationParts {
   teacher: TeacherLoader;
   /** What some part cannot be built without. */
   missing: readonly string[];
+  /** Finished objects that judge or train: a plan must not touch them. */
+  finished: readonly unknown[];
+  /** What parts chose by themselves. */
+  notes: readonly string[];
+  /** Looks at the files that parts will read. Nothing where `configure` may have replaced the parts. */
+  check(options: FileCheck): Promise<void>;
   signal: AbortSignal | undefined;
 }
 
@@ -113,7 +122,33 @@ export function distillationParts(options: DistillOptions, configure?: (containe
     replaced: configure !== undefined,
   };
   const missing = [data, freeze, loss, optimizer].flatMap(missingOf);
-  return { container, settings, config, teacher: loader, missing, signal };
+  const { smallestBatch, finished, notes, check } = toldBy([loss]);
+  // What `configure` registered may stand in for the parts that speak here.
+  if (!configure) checkBatch(settings.schedule, smallestBatch);
+  return {
+    container,
+    settings,
+    config,
+    teacher: loader,
+    missing,
+    finished,
+    notes,
+    check: configure ? () => Promise.resolve() : check,
+    signal,
+  };
+}
+
+/** Throws `E_CONFIG` where some part cannot judge so few images. */
+function checkBatch({ batchSize, microBatch }: z.output<typeof scheduleSchema>, smallest: number): void {
+  if ((microBatch ?? batchSize) >= smallest) return;
+  const [name, value] = microBatch === undefined ? ['batchSize', batchSize] : ['microBatch', microBatch];
+  throw new ConfigError(
+    'distill',
+    [`schedule.${name}: expected at least ${smallest} images, one a noise level of the discriminator, got ${value}`],
+    {
+      help: "nothing was started; take larger batches, fewer noise levels (sigmas), or encoderDiscriminator({ levels: 'all' })",
+    },
+  );
 }
 
 /** The generator's architecture: the teacher's without the augmentation mapping, which nothing feeds in a distillation. */

@@ -66,7 +66,7 @@ export interface DistillationPlan {
   memory: PlannedMemory;
   /** What is still to be given before the run can start. */
   missing: readonly string[];
-  /** What could not be counted, and why. */
+  /** What parts chose by themselves where nobody did; what could not be counted, and why. */
   notes: readonly string[];
   /** What config.json would hold. */
   options: Readonly<Record<string, unknown>>;
@@ -111,10 +111,12 @@ const noObjective: Objective = {
   dispose: () => undefined,
 };
 
-/** True for something that was built, with values on the engine that computes: the plan must not touch it. */
-function hasValues(thing: { tensors?(): NamedTensor[] } | undefined): boolean {
+/** True for something that was built, with values on the engine that computes, or that does not tell: the plan must not touch it. */
+function hasValues(built: unknown): boolean {
+  const thing = built as { tensors?(): NamedTensor[] } & Partial<Objective>;
+  if (thing.generatorLoss) return true;
   const { tensorInfo } = (tf.engine() as unknown as { state: { tensorInfo: { get(id: object): { backend: unknown } | undefined } } }).state;
-  return (thing?.tensors?.() ?? []).some((tensor) => tensor.allocated && tensorInfo.get(tensor.value.dataId)?.backend !== tf.backend());
+  return (thing.tensors?.() ?? []).some((tensor) => tensor.allocated && tensorInfo.get(tensor.value.dataId)?.backend !== tf.backend());
 }
 
 function refuseInUse(optimizer: Optimizer): void {
@@ -140,7 +142,7 @@ interface Counted {
 }
 
 /** One iteration on the shape engine, counted. */
-function count({ container, settings, teacher: loader }: DistillationParts, config: BackboneConfig, judged: boolean): Counted {
+function count({ container, settings, teacher: loader, finished }: DistillationParts, config: BackboneConfig, judged: boolean): Counted {
   const meter = new MemoryMeter();
   const notes: string[] = [];
   const random = noRandom(settings.seed);
@@ -163,8 +165,10 @@ function count({ container, settings, teacher: loader }: DistillationParts, conf
     else {
       const judge = resolveIf<{ name: string; tensors?(): NamedTensor[]; parameters?(): { size: number }[] }>(container, DISCRIMINATOR);
       if (judge?.parameters) discriminator = { name: judge.name, trained: sizeOf(judge.parameters()) };
-      if (hasValues(judge))
-        notes.push(`without the discriminator, which is given as an object with values of its own, not as a part: ${GENERATOR_ONLY}`);
+      if ([...finished, ...(judge ? [judge] : [])].some(hasValues))
+        notes.push(
+          `without what judges, for a discriminator or an objective is given as an object with values of its own, not as a part: ${GENERATOR_ONLY}`,
+        );
       else {
         const trainer = resolveIf<Optimizer>(container, DISCRIMINATOR_OPTIMIZER);
         if (trainer) {
@@ -239,7 +243,8 @@ interface ArchitectureSource {
 /**
  * Looks at the distillation that `distill(options)` would be: its parameters, updates and memory.
  *
- * Of the teacher only the architecture is read (`describe()`), of the data nothing. Memory holds for the engine
+ * Of the teacher only the architecture is read (`describe()`), of the data nothing, of feature networks' files that are on this machine
+ * the names and shapes. Memory holds for the engine
  * `tensorflow` with fused operations. Make the options anew for `distill`: parts given as objects serve one run.
  * Throws `E_CONFIG` with every problem of the options, and what the run itself would throw where shapes do not fit.
  *
@@ -254,6 +259,7 @@ export async function planDistillation(options: DistillOptions, name = 'distill'
   const source = teacher as Partial<ArchitectureSource>;
   const { config, from } = source.architecture ? await source.architecture() : { config: await teacher.describe(), from: 'file' as const };
   try {
+    await parts.check({ localOnly: true });
     const counted = withShapeEngine(() => count(parts, config, missingOf(options.loss).length === 0));
     const { images, batchSize, microBatch = batchSize } = settings.schedule;
     const iterations = Math.ceil(images / batchSize);
@@ -270,7 +276,7 @@ export async function planDistillation(options: DistillOptions, name = 'distill'
       updates: counted.stages.map(({ name: stage, every }) => ({ stage, every, updates: Math.ceil(iterations / every) })),
       memory: counted.memory,
       missing,
-      notes: counted.notes,
+      notes: [...parts.notes, ...counted.notes],
       options: parts.config,
     };
   } finally {

@@ -1,12 +1,12 @@
 /**
- * What a preset makes of names: its teacher, and the parts that are not there yet.
+ * What a preset makes of names: its teacher and its discriminator.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { basename } from 'node:path';
 import type { Part } from '../core/container.js';
-import type { DataSource } from '../core/contracts/data.js';
 import type { Discriminator } from '../core/contracts/training.js';
-import { ConfigError, OnestepError } from '../core/errors.js';
+import { isAbsent } from '../core/download/index.js';
+import { ConfigError } from '../core/errors.js';
 import type { BackboneConfig } from '../models/backbones/backbone.js';
 import { publishedBackbones, resolveBackboneConfig } from '../models/backbones/config.js';
 import { classifierEmbeddings, randomEmbeddings } from '../models/discriminators/class-embeddings.js';
@@ -17,17 +17,6 @@ import { teacher } from '../models/teachers/any-teacher.js';
 import { publishedTeachers, type PublishedTeacherName } from '../models/teachers/published-teachers.js';
 import type { TeacherLoader } from '../models/teachers/teacher.js';
 import type { PresetFeatures, PresetRow } from './preset-table.js';
-
-/** A part that cannot be built: it says what to give in its place. */
-function missingPart<T>(part: string, options: unknown, missing: string): Part<T> {
-  return {
-    description: { part, options },
-    missing: [missing],
-    build: () => {
-      throw new ConfigError('preset', [missing]);
-    },
-  };
-}
 
 /** Where the weights of a feature network are, by its name; undefined: where they are published. */
 export interface PresetFeatureWeights {
@@ -46,9 +35,9 @@ const FEATURES: Readonly<Record<PresetFeatures, (weights: PresetFeatureWeights) 
   'DeiT-base-distilled': (weights) => deit('base', weights.deit),
 };
 
-/** The paper's discriminator; of a class-conditional recipe with conditional heads, whose embeddings start from `embeddings`. */
+/** The paper's discriminator; of a class-conditional recipe with conditional heads, whose embeddings start from `embeddings`, which its notes say. */
 export function presetDiscriminator(
-  { features, classes }: PresetRow,
+  { title, features, classes }: PresetRow,
   weights: PresetFeatureWeights,
   embeddings: readonly number[] | 'random' | undefined,
 ): Part<Discriminator> {
@@ -58,31 +47,27 @@ export function presetDiscriminator(
   const rows = embeddings ?? (classes === IMAGENET_CLASSES ? 'all' : 'random');
   const start =
     rows === 'random' ? randomEmbeddings() : classifierEmbeddings(weights.efficientnetLite0, rows === 'all' ? {} : { classes: [...rows] });
-  return projected(networks, { conditional: { classes, embeddings: start } });
+  const said =
+    rows === 'random'
+      ? 'random'
+      : `EfficientNet-lite0's of ${rows === 'all' ? "ImageNet's classes in order" : `the ImageNet classes ${rows.join(', ')}`}`;
+  const why =
+    embeddings === undefined && rows === 'random'
+      ? `; the paper does not say which ImageNet classes stand for those of ${title}: give classEmbeddings`
+      : '';
+  return {
+    ...projected(networks, { conditional: { classes, embeddings: start } }),
+    notes: [`class embeddings start ${said === 'random' ? said : `from ${said}`}${why}`],
+  };
 }
 
 const IMAGENET_CLASSES = 1000;
-
-/** The images that a path names. The place where readers of EDM's zips and folders come in. */
-export function presetData(path: string | undefined, { title }: PresetRow): Part<DataSource> {
-  return missingPart(
-    'data',
-    path === undefined ? {} : { path },
-    path === undefined
-      ? `data: no images of ${title} were given; pass a DataSource as \`data\``
-      : `data: '${path}' is a path, and this version reads no files of images; pass a DataSource as \`data\``,
-  );
-}
 
 /** A teacher whose architecture is known before its file is there. */
 export interface PresetTeacher extends TeacherLoader {
   /** That of the file where it is on this machine, else the published one. Throws `E_CONFIG` where the file is another network. */
   architecture(): Promise<{ config: BackboneConfig; from: 'file' | 'published' }>;
 }
-
-/** Codes of what is simply not on this machine. */
-const ABSENT = new Set(['E_FILE_ABSENT', 'E_DOWNLOAD_OFFLINE']);
-const isAbsent = (error: unknown) => error instanceof OnestepError && ABSENT.has(error.code);
 
 /** What weights do not show, or a distillation does not use. */
 const IGNORED = new Set(['dropout', 'augment_dim']);

@@ -11,7 +11,8 @@ import type { BackboneConfig } from '../models/backbones/backbone.js';
 import { createBackbone, publishedBackbones } from '../models/backbones/config.js';
 import { encoderDiscriminator } from '../models/discriminators/encoder-discriminator.js';
 import { saveBackbone } from '../models/teachers/safetensors-teacher.js';
-import { describeProvided } from '../core/container.js';
+import { describeProvided, type Part } from '../core/container.js';
+import type { Objective } from '../core/contracts/training.js';
 import { PhiloxRandom } from '../core/random.js';
 import { distill } from './distill.js';
 import type { DistillOptions } from './distillation.js';
@@ -267,6 +268,14 @@ describe('options of a recipe', () => {
       embeddings: { part: 'classifierEmbeddings', options: { weights: 'b.safetensors', tensor: 'classifier.weight' } },
     });
     expect(judge(presets.cifar10Conditional())['conditional']).toMatchObject({ classes: 10, embeddings: { part: 'randomEmbeddings' } });
+    const notes = (options: DistillOptions) => (options.loss as Part<Objective>).notes;
+    expect(notes(presets.cifar10())).toEqual([]);
+    expect(notes(presets.cifar10Conditional())).toEqual([expect.stringMatching(/start random; the paper does not say .*classEmbeddings/)]);
+    expect(notes(presets.cifar10Conditional({ classEmbeddings: 'random' }))).toEqual(['class embeddings start random']);
+    expect(notes(presets.imagenet64())).toEqual([expect.stringContaining("ImageNet's classes in order")]);
+    expect(notes(presets.cifar10Conditional({ classEmbeddings: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10] }))).toEqual([
+      expect.stringContaining('the ImageNet classes 1, 2, 3'),
+    ]);
     const chosen = [404, 407, 13, 281, 345, 229, 30, 339, 510, 867];
     expect(judge(presets.cifar10Conditional({ classEmbeddings: chosen }))['conditional']).toMatchObject({
       embeddings: { part: 'classifierEmbeddings', options: { classes: chosen } },

@@ -1,3 +1,4 @@
+export { isAbsent, lookAtFile } from './absent.js';
 export { consoleDownload, type DownloadStream } from './console-download.js';
 export { downloadFile, type DownloadOptions } from './download-file.js';
 export type { FileFormat } from './file-format.js';

@@ -2,6 +2,8 @@
  * What the class embeddings of conditional heads start from.
  */
 import { z } from 'zod';
+import type { FileCheck } from '../../core/container.js';
+import { lookAtFile } from '../../core/download/index.js';
 import { ConfigError, WeightsError } from '../../core/errors.js';
 import { readNpz } from '../../core/npz.js';
 import { parseOptions } from '../../core/options.js';
@@ -15,10 +17,12 @@ const IMAGENET_DIMENSIONS = 1280;
 export interface ClassEmbeddings {
   /** For config.json. */
   readonly description: { readonly part: string; readonly options: unknown };
-  /** Length of a row. */
-  readonly dimensions: number;
-  /** Number of rows, where it is known before anything is read. */
+  /** Length of a row; undefined: not known before `check` has looked at the file. */
+  readonly dimensions: number | undefined;
+  /** Number of rows; undefined: not known before `check`, or as many as there are classes. */
   readonly classes?: number | undefined;
+  /** Looks at the file's shapes. Throws as `load`. Default: nothing. */
+  check?(options: FileCheck): Promise<void>;
   /** `[classes, dimensions]`, row-major; undefined: random, standard normal. */
   load(classes: number): Promise<Float32Array | undefined>;
 }
@@ -46,8 +50,8 @@ const references = z.strictObject({
 const fileSchema = references.extend({
   /** Name of the tensor; undefined: the only one of the file. */
   tensor: z.string().min(1).optional(),
-  /** Length of a row. */
-  dimensions: z.number().int().positive().default(IMAGENET_DIMENSIONS),
+  /** Length of a row; undefined: the file's. */
+  dimensions: z.number().int().positive().optional(),
 });
 
 /** Options of `embeddingsFrom`. @interface */
@@ -56,7 +60,8 @@ export type EmbeddingsFromOptions = z.input<typeof fileSchema>;
 /**
  * Embeddings from a file with a tensor `[classes, dimensions]`: safetensors, `.npz` or a PyTorch state dict.
  *
- * `reference`: a path, `https://…` or `hf:owner/name/file`. Throws `E_CONFIG`; loading throws `E_WEIGHTS_MISMATCH` for another
+ * `reference`: a path, `https://…` or `hf:owner/name/file`. A run looks at the file before anything else and finds the length of a row; where
+ * parts are replaced by `configure`, which leaves that out, and in a plan without the file, `dimensions` must be given. Throws `E_CONFIG`; loading throws `E_WEIGHTS_MISMATCH` for another
  * shape, `E_CONFIG` where the classes are not the file's, and as the readers of files.
  */
 export function embeddingsFrom(reference: string, options: EmbeddingsFromOptions = {}): ClassEmbeddings {
@@ -106,28 +111,48 @@ function chosen(tables: Map<string, Table>, tensor: string | undefined, path: st
 }
 
 function fromFile(part: string, reference: string, options: z.output<typeof fileSchema>): ClassEmbeddings {
-  const { tensor, dimensions, classes: rows, cacheDir, offline } = options;
+  const { tensor, dimensions: given, classes: rows, cacheDir } = options;
+  let known: readonly [count: number, dimensions: number] | undefined;
+  const open = async (offline: boolean | undefined) => {
+    const path = await resolveFile(reference, { ...(cacheDir !== undefined && { cacheDir }), ...(offline !== undefined && { offline }) });
+    const { shape, values } = chosen(await tablesOf(path), tensor, path);
+    const [count, dimensions] = shape as [number, number];
+    if (shape.length !== 2 || dimensions !== (given ?? dimensions))
+      throw new WeightsError(
+        'E_WEIGHTS_MISMATCH',
+        `${path}: expected class embeddings [classes, ${given ?? 'length'}], found [${shape.join(', ')}]`,
+        {
+          help: given === undefined ? 'name the tensor of class embeddings: { tensor: … }' : `leave dimensions out, or give the file's`,
+        },
+      );
+    return { count, dimensions, values };
+  };
+  const chooseRows = (count: number, classes: number | undefined) => {
+    const wanted = rows ?? Array.from({ length: count }, (_, row) => row);
+    const problems = wanted.filter((row) => row >= count).map((row) => `classes: the file has ${count} rows, there is no row ${row}`);
+    if (classes !== undefined && wanted.length !== classes)
+      problems.push(`classes: expected a row for each of ${classes} classes, got ${wanted.length}`);
+    if (problems.length > 0)
+      throw new ConfigError(part, problems, { help: 'name the row of each class in order: { classes: […] }; counting starts at 0' });
+    return wanted;
+  };
   return {
     description: { part, options: { weights: reference, ...options } },
-    dimensions,
-    classes: rows?.length,
+    get dimensions() {
+      return given ?? known?.[1];
+    },
+    get classes() {
+      return rows?.length ?? known?.[0];
+    },
+    check: ({ localOnly }) =>
+      lookAtFile(localOnly, async () => {
+        const { count, dimensions } = await open(localOnly || options.offline);
+        chooseRows(count, undefined);
+        known = [count, dimensions];
+      }),
     load: async (classes) => {
-      const path = await resolveFile(reference, { ...(cacheDir !== undefined && { cacheDir }), ...(offline !== undefined && { offline }) });
-      const { shape, values } = chosen(await tablesOf(path), tensor, path);
-      if (shape.length !== 2 || shape[1] !== dimensions)
-        throw new WeightsError(
-          'E_WEIGHTS_MISMATCH',
-          `${path}: expected class embeddings [classes, ${dimensions}], found [${shape.join(', ')}]`,
-          {
-            help: 'give the length of a row: { dimensions: … }',
-          },
-        );
-      const [count] = shape as [number, number];
-      const wanted = rows ?? Array.from({ length: count }, (_, row) => row);
-      const problems = wanted.filter((row) => row >= count).map((row) => `classes: the file has ${count} rows, there is no row ${row}`);
-      if (wanted.length !== classes) problems.push(`classes: expected a row for each of ${classes} classes, got ${wanted.length}`);
-      if (problems.length > 0)
-        throw new ConfigError(part, problems, { help: 'name the row of each class in order: { classes: […] }; counting starts at 0' });
+      const { count, dimensions, values } = await open(options.offline);
+      const wanted = chooseRows(count, classes);
       const all = await values();
       return Float32Array.from(
         { length: classes * dimensions },

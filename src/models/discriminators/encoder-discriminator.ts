@@ -33,9 +33,13 @@ const schema = z.strictObject({
  */
 export type EncoderDiscriminatorOptions = z.input<typeof schema>;
 
-/** The embedded default discriminator, as a part. Throws `E_CONFIG` for wrong options. */
+/** The embedded default discriminator, as a part: with `split` levels it needs an image a level in every micro-batch. Throws `E_CONFIG` for wrong options. */
 export function encoderDiscriminator(options: EncoderDiscriminatorOptions = {}): Part<Discriminator> {
-  return part('encoderDiscriminator', EncoderDiscriminator, parseOptions(schema, options, 'encoderDiscriminator'));
+  const parsed = parseOptions(schema, options, 'encoderDiscriminator');
+  return {
+    ...part('encoderDiscriminator', EncoderDiscriminator, parsed),
+    smallestBatch: parsed.levels === 'split' ? parsed.sigmas.length : 1,
+  };
 }
 
 @injectable()

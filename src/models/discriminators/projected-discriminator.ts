@@ -57,7 +57,7 @@ const LAST_KERNEL = 4;
  * and a trained head a stage.
  *
  * Weights are read when a run starts. Throws `E_CONFIG` for wrong options, and where a network's maps are too small for
- * the heads; a run fails before its first iteration where a file of weights is absent or another network's.
+ * the heads; a run fails before its teacher is loaded where a file of weights is absent or another network's.
  *
  * ```ts
  * const discriminator = projected([vgg16bn(), efficientnetLite0()]);
@@ -72,7 +72,15 @@ export function projected(features: readonly FeatureNetworkSource[], options: Pr
     features: features.map((source) => ('description' in source ? source.description : source.name)),
     ...(parsed.conditional && { conditional: { ...rest, embeddings: (embeddings ?? randomEmbeddings()).description } }),
   };
-  return { ...part('projected', ProjectedDiscriminator, parsed), description: { part: 'projected', options: description } };
+  return {
+    ...part('projected', ProjectedDiscriminator, parsed),
+    description: { part: 'projected', options: description },
+    smallestBatch: Math.max(...features.map((source) => describeNetwork(source).groups ?? 1)),
+    check: async (look) => {
+      for (const source of features) if ('check' in source) await source.check?.(look);
+      await embeddings?.check?.(look);
+    },
+  };
 }
 
 /** Heads halve maps as often as their nominal sizes say, whatever the maps' own sizes: what is left must hold the last convolution. */
@@ -151,7 +159,9 @@ function conditionOf(
   else if (classes !== known) problems.push(`conditional.classes: expected the ${known} classes of ${name}, got ${classes}`);
   if (known > 0 && rows !== undefined && rows !== classes)
     problems.push(`conditional.embeddings: expected one for each of ${classes} classes, got ${rows}`);
-  if (problems.length > 0)
+  if (dimensions === undefined)
+    problems.push('conditional.embeddings: the length of a row is not known before their file is opened; give it: { dimensions: … }');
+  if (problems.length > 0 || dimensions === undefined)
     throw new ConfigError('projected', problems, {
       help: 'heads, teacher and data must know the same classes; leave `conditional` out for none',
     });

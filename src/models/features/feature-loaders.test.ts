@@ -5,7 +5,8 @@ import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { openBackend } from '../../core/backend/index.js';
 import { PhiloxRandom } from '../../core/random.js';
-import { writeSafetensors } from '../../core/safetensors.js';
+import { readSafetensors, writeSafetensors } from '../../core/safetensors.js';
+import { weightsOf } from '../nn/weights.js';
 import { Deit } from './deit.js';
 import { EfficientNetLite } from './efficientnet-lite.js';
 import { deit, efficientnetLite, efficientnetLite0, vgg16bn } from './feature-loaders.js';
@@ -32,6 +33,70 @@ const write = (path: string, network: PretrainedFeatures, prefix = '', leaveOut 
   );
 
 const image = () => tf.randomUniform<tf.Rank.R4>([1, 8, 8, 3], -1, 1, 'float32', 1);
+
+it('keeps of a file what it computes with, and no more', async () => {
+  const path = join(folder, 'light.safetensors');
+  for (const [written, loader] of [
+    [new EfficientNetLite({ size: 32 }), efficientnetLite0(path, { size: 32 })],
+    [new Deit({ variant: 'tiny' }), deit('tiny', path)],
+  ] as const) {
+    const before = tf.memory().numBytes;
+    written.initialize(new PhiloxRandom(1));
+    const whole = tf.memory().numBytes - before;
+    await write(path, written);
+    const loaded = await loader.load(new PhiloxRandom(1));
+    const light = tf.memory().numBytes - before - whole;
+    const [own, readout] = [loaded.tensors!(), loaded.readout?.tensors() ?? []].map((tensors) =>
+      tensors.reduce((sum, { size }) => sum + 4 * size, 0),
+    );
+    expect(light).toBeLessThan(1.01 * own! + readout!);
+    expect(whole).toBeGreaterThan(1.9 * own! + readout!);
+    const x = image();
+    const [maps, expected] = [loaded.features(x, { classLabels: undefined, random: new PhiloxRandom(0) }), written.features(x)];
+    maps.forEach((map, k) => expect(map.dataSync()).toBeAllclose(expected[k]!.dataSync(), { atol: 1e-6 }));
+    expect(() => loaded.tensors!()[0]!.read()).toThrow(expect.objectContaining({ code: 'E_WEIGHTS_ABSENT' }));
+    tf.dispose([maps, expected, x]);
+    loaded.dispose();
+    written.dispose();
+    expect(tf.memory().numBytes).toBe(before);
+  }
+});
+
+it('with other weights folds anew, and frees those too', async () => {
+  const network = new EfficientNetLite({ size: 32 }).freePublished().initialize(new PhiloxRandom(1));
+  const x = image();
+  const last = () => tf.tidy(() => network.features(x)[3]!.dataSync());
+  const [first, before] = [last(), tf.memory()];
+  const path = join(folder, 'other.safetensors');
+  const other = new EfficientNetLite({ size: 32 }).initialize(new PhiloxRandom(2));
+  await write(path, other);
+  await network.load(weightsOf(await readSafetensors(path), path));
+  const expected = tf.tidy(() => other.features(x)[3]!.dataSync());
+  other.dispose();
+  expect(last()).toBeAllclose(expected, { atol: 1e-6 });
+  expect(last()).not.toEqual(first);
+  expect(tf.memory()).toEqual(before);
+  network.dispose();
+  x.dispose();
+});
+
+it('looks at a file without reading its values', async () => {
+  const path = join(folder, 'looked-at.safetensors');
+  const written = new EfficientNetLite().initialize(new PhiloxRandom(1));
+  await write(path, written);
+  written.dispose();
+  const before = tf.memory().numTensors;
+  const look = { localOnly: false };
+  await efficientnetLite0(path).check!(look);
+  await expect(vgg16bn(path).check!(look)).rejects.toMatchObject({ code: 'E_WEIGHTS_MISMATCH' });
+  await expect(vgg16bn(path).check!({ localOnly: true })).rejects.toMatchObject({ code: 'E_WEIGHTS_MISMATCH' });
+  const absent = vgg16bn(join(folder, 'absent.pth'));
+  await expect(absent.check!(look)).rejects.toMatchObject({ code: 'E_FILE_ABSENT' });
+  await absent.check!({ localOnly: true });
+  // Nothing is fetched for a plan, and nothing is missed.
+  await vgg16bn('vgg16_bn', { cacheDir: folder }).check!({ localOnly: true });
+  expect(tf.memory().numTensors).toBe(before);
+});
 
 it.each(['', 'model.'])('loads what lies under published names behind "%s", and leaves the classifier alone', async (prefix) => {
   const path = join(folder, `lite0-${prefix}.safetensors`);

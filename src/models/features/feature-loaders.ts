@@ -2,6 +2,7 @@
  * The feature networks of the method as parts: where their weights are, read when a run starts.
  */
 import { z } from 'zod';
+import { lookAtFile } from '../../core/download/index.js';
 import { parseOptions } from '../../core/options.js';
 import { Deit, type DeitVariant } from './deit.js';
 import { EfficientNetLite, type EfficientNetLiteVariant } from './efficientnet-lite.js';
@@ -39,12 +40,19 @@ function loader(
   options: { cacheDir?: string | undefined; offline?: boolean | undefined },
   create: () => PretrainedFeatures,
 ): FeatureNetworkLoader {
+  // A run needs what is computed with, not what the file holds besides.
+  const light = () => create().freePublished();
   return {
     name: create().name,
     description: { part, options: { weights, ...options } },
-    describe: create,
+    describe: light,
+    check: ({ localOnly }) =>
+      lookAtFile(localOnly, async () => {
+        const network = create();
+        network.expectWeights(await openFeatureWeights(weights, network, localOnly ? { ...options, offline: true } : options));
+      }),
     load: async (random) => {
-      const network = create();
+      const network = light();
       try {
         await network.load(await openFeatureWeights(weights, network, options));
         network.readout?.initialize(random);

@@ -2,6 +2,7 @@
  * Frozen networks whose features a discriminator judges.
  */
 import type * as tf from '@tensorflow/tfjs-core';
+import type { FileCheck } from '../../core/container.js';
 import type { RandomSource } from '../../core/contracts/random.js';
 import type { DiscriminatorInputs } from '../../core/contracts/training.js';
 import type { NamedTensor } from '../../core/parameter.js';
@@ -49,6 +50,8 @@ export interface FeatureNetworkLoader {
   readonly description: { readonly part: string; readonly options: unknown };
   /** The network without its values: stages, size, normalisation. Allocates nothing. */
   describe(): FeatureNetwork;
+  /** Looks whether the file is there and is this network's; reads no weights. Throws as `load`. Default: nothing. */
+  check?(options: FileCheck): Promise<void>;
   /** The network with its published weights; the readout, where it has one, from `random`. The caller disposes it. */
   load(random: RandomSource): Promise<FeatureNetwork & { dispose(): void }>;
 }

@@ -76,6 +76,13 @@ export abstract class Module {
    * All missing and mis-shaped tensors are reported at once (`E_WEIGHTS_MISMATCH`), before any value changes.
    */
   async load(source: WeightSource): Promise<this> {
+    this.expectWeights(source);
+    for (const tensor of this.tensors()) tensor.load(await source.read(tensor.name));
+    return this;
+  }
+
+  /** Throws `E_WEIGHTS_MISMATCH` where `load` would; no value is read. */
+  expectWeights(source: WeightSource): void {
     const tensors = this.tensors();
     const problems: string[] = [];
     for (const { name, shape } of tensors) {
@@ -98,8 +105,6 @@ export abstract class Module {
         },
       );
     }
-    for (const tensor of tensors) tensor.load(await source.read(tensor.name));
-    return this;
   }
 
   /** Copies every value of `other`, a network of the same architecture. */
