@@ -84,9 +84,9 @@ def fill(module, gain, prefix=""):
 
 
 class Vgg(torch.nn.Module):
-    def __init__(self):
+    def __init__(self, network):
         super().__init__()
-        self.network = fill(torchvision.models.vgg16_bn(), 2)
+        self.network = network
         # Rectified in place, a map would be lost to the gradient of what made it.
         for module in self.network.modules():
             if isinstance(module, torch.nn.ReLU):
@@ -101,9 +101,9 @@ class Vgg(torch.nn.Module):
 
 
 class Lite(torch.nn.Module):
-    def __init__(self, name):
+    def __init__(self, network):
         super().__init__()
-        self.network = fill(timm.create_model(name), 1.4)
+        self.network = network
 
     def forward(self, x):
         n = self.network
@@ -116,9 +116,9 @@ class Lite(torch.nn.Module):
 
 
 class Deit(torch.nn.Module):
-    def __init__(self, name):
+    def __init__(self, network):
         super().__init__()
-        self.network = fill(timm.create_model(name), 1)
+        self.network = network
         width = self.network.embed_dim
         self.readout = torch.nn.ModuleList()
         for channels, resample in zip(
@@ -178,9 +178,21 @@ def measure(network, x):
     return stored
 
 
-def create(name):
-    network = Vgg() if name == "vgg16_bn" else Lite(name) if name in LITE else Deit(name)
-    return network, ([0.5] * 3, [0.5] * 3) if name in LITE else IMAGENET
+def library(name):
+    """The network with the library's own first values."""
+    return torchvision.models.vgg16_bn() if name == "vgg16_bn" else timm.create_model(name)
+
+
+def stages(name, network):
+    """A module that gives the four maps of the library's `network`, and the mean and deviation that it expects."""
+    kind, normalisation = (Vgg, IMAGENET) if name == "vgg16_bn" else (Lite, ([0.5] * 3, [0.5] * 3)) if name in LITE else (Deit, IMAGENET)
+    return kind(network), normalisation
+
+
+def create(name, seed=""):
+    """With hashed weights; another `seed`, which stands before their names, makes others."""
+    gain = 2 if name == "vgg16_bn" else 1.4 if name in LITE else 1
+    return stages(name, fill(library(name), gain, seed))
 
 
 def make(name, full, dtype):

@@ -13,13 +13,11 @@ import torch
 from safetensors.torch import save_file
 
 sys.path.insert(0, os.path.dirname(__file__))
-import cpu_torchvision  # noqa: E402,F401
-import timm  # noqa: E402
-import torchvision  # noqa: E402
+from make_feature_goldens import library  # noqa: E402
 
 
 def create(name):
-    network = torchvision.models.vgg16_bn() if name == "vgg16_bn" else timm.create_model(name)
+    network = library(name)
     network.train()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
