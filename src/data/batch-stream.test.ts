@@ -42,6 +42,9 @@ class Numbers implements DataSource {
 
 const tick = () => new Promise<void>((resolve) => setImmediate(resolve));
 const indicesOf = (batch: PositionedBatch) => Array.from({ length: batch.shape[0] }, (_, k) => batch.images[2 * k]!);
+/** Both bytes of each image: they tell its index and whether it is mirrored. */
+const imagesOf = (batch: PositionedBatch) =>
+  Array.from({ length: batch.shape[0] }, (_, k) => `${batch.images[2 * k]} ${batch.images[2 * k + 1]}`);
 const times = (count: number) => range(0, count) as unknown as Observable<void>;
 const collect = (source: DataSource, count: number, options: Partial<BatchStreamOptions> = {}) =>
   firstValueFrom(batchStream(source, { batchSize: 4, seed: 1, ...options, demand$: times(count) }).pipe(toArray()));
@@ -194,6 +197,15 @@ describe('batchStream: the end', () => {
     expect(source.signals.every((signal) => signal.aborted)).toBe(true);
   });
 
+  it('an error of ours keeps its code and its help', async () => {
+    const error = new FileError('E_IMAGE_FORMAT', 'set.zip: a.png: damaged', { help: 'mend it' });
+    const source = Object.assign(new Numbers(20), { read: () => Promise.reject(error) });
+    const seen = watch(batchStream(source, { batchSize: 4, seed: 1, demand$: times(1) }));
+    await tick();
+    expect(seen.error).toMatchObject({ code: 'E_IMAGE_FORMAT', help: 'mend it', cause: error });
+    expect(seen.error).toHaveProperty('message', 'numbers: reading the batch at cursor 0: set.zip: a.png: damaged\nhelp: mend it');
+  });
+
   it('a read error is not told before its batch is asked for', async () => {
     const source = new Numbers(20);
     source.failAt = 0;
@@ -271,6 +283,40 @@ describe('batchStream: the order', () => {
     const first = await collect(new Numbers(200), 5, { prefetch: 1 });
     expect(await collect(new Numbers(200), 5, { prefetch: 7 })).toEqual(first);
     expect(await collect(new Numbers(200), 5, { seed: 2 })).not.toEqual(first);
+  });
+});
+
+describe('batchStream: processes', () => {
+  it('share each epoch without overlap: their union, in turn, is the stream of one process', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: 1, max: 100 }), fc.integer({ min: 1, max: 5 }), fc.nat(), async (size, processes, seed) => {
+        const batchSize = 4;
+        const whole = (await collect(new Numbers(size), 5, { batchSize: batchSize * processes, seed, flip: true })).flatMap(imagesOf);
+        const parts = await Promise.all(
+          Array.from({ length: processes }, (_, rank) => collect(new Numbers(size), 5, { batchSize, seed, flip: true, rank, processes })),
+        );
+        const own = parts.map((batches) => batches.flatMap(imagesOf));
+        expect(whole).toEqual(whole.map((_, position) => own[position % processes]![Math.floor(position / processes)]));
+        for (const batches of parts)
+          expect(batches.map(({ cursor }) => cursor)).toEqual([1, 2, 3, 4, 5].map((k) => k * batchSize * processes));
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  it('resume at the cursor of all of them, also as another number of processes', async () => {
+    const options = { batchSize: 6, seed: 3 };
+    const whole = (await collect(new Numbers(50), 8, { ...options, batchSize: 12 })).flatMap(imagesOf);
+    const [, second] = await collect(new Numbers(50), 2, { ...options, rank: 1, processes: 2 });
+    const [third] = await collect(new Numbers(50), 1, { batchSize: 4, seed: 3, rank: 2, processes: 3, cursor: second!.cursor });
+    expect(imagesOf(second!)).toEqual(Array.from({ length: 6 }, (_, k) => whole[12 + 2 * k + 1]));
+    expect(imagesOf(third!)).toEqual(Array.from({ length: 4 }, (_, k) => whole[24 + 3 * k + 2]));
+  });
+
+  it('refuses a rank that is none of them', () => {
+    expect(() => batchStream(new Numbers(1), { batchSize: 1, seed: 0, rank: 2, processes: 2, demand$: NEVER })).toThrow(
+      'rank: expected less than processes',
+    );
   });
 });
 

@@ -4,35 +4,44 @@
 import { Observable } from 'rxjs';
 import { z } from 'zod';
 import type { DataDescription, DataSource, ImageBatch } from '../core/contracts/data.js';
-import { ArgumentError, FileError, type OnestepError } from '../core/errors.js';
+import { ArgumentError, FileError, OnestepError } from '../core/errors.js';
 import { hash, mix } from './hash.js';
 import { parseOptions } from '../core/options.js';
 import { permutation } from './permutation.js';
 
 /** A batch and its place in the stream. */
 export interface PositionedBatch extends ImageBatch {
-  /** Images consumed when this batch has been used: give it as `cursor` to go on after it. */
+  /** Images consumed, by all processes together, when this batch has been used: give it as `cursor` to go on after it. */
   cursor: number;
 }
 
-const batchStreamOptions = z.strictObject({
-  /** Images in a batch. May exceed the set: batches run over the ends of epochs. */
-  batchSize: z.int().min(1),
-  /** Seeds the order and the flips. */
-  seed: z.int().min(0),
-  /** Images already consumed; the stream goes on after them. */
-  cursor: z.int().min(0).default(0),
-  /** Mirrors each image left to right with probability one half. */
-  flip: z.boolean().default(false),
-  /** Reads in flight and batches waiting, together, at most. */
-  prefetch: z.int().min(1).default(2),
-  /** Each value asks for one batch. */
-  demand$: z.custom<Observable<void>>((value) => value instanceof Observable, 'expected an Observable'),
-  /** Ends the stream with the signal's reason as its error. */
-  signal: z.instanceof(AbortSignal).optional(),
-  /** What `source.open()` gave, where it has been called already; undefined: the stream calls it on subscription. */
-  description: z.custom<DataDescription>().optional(),
-});
+const batchStreamOptions = z
+  .strictObject({
+    /** Images in a batch. May exceed the set: batches run over the ends of epochs. */
+    batchSize: z.int().min(1),
+    /** Seeds the order and the flips. */
+    seed: z.int().min(0),
+    /** Images already consumed, by all processes together; the stream goes on after them. */
+    cursor: z.int().min(0).default(0),
+    /** Mirrors each image left to right with probability one half. */
+    flip: z.boolean().default(false),
+    /** Which of `processes` this one is. */
+    rank: z.int().min(0).default(0),
+    /**
+     * Processes that train together: the batch of one is the part of rank r of `processes` consecutive batches, at positions
+     * r, r + processes, … of the stream; together they read what one process with batches so many times as large would.
+     */
+    processes: z.int().min(1).default(1),
+    /** Reads in flight and batches waiting, together, at most. */
+    prefetch: z.int().min(1).default(2),
+    /** Each value asks for one batch. */
+    demand$: z.custom<Observable<void>>((value) => value instanceof Observable, 'expected an Observable'),
+    /** Ends the stream with the signal's reason as its error. */
+    signal: z.instanceof(AbortSignal).optional(),
+    /** What `source.open()` gave, where it has been called already; undefined: the stream calls it on subscription. */
+    description: z.custom<DataDescription>().optional(),
+  })
+  .refine(({ rank, processes }) => rank < processes, { path: ['rank'], message: 'expected less than processes' });
 
 /**
  * Options of `batchStream`.
@@ -60,10 +69,10 @@ export type BatchStreamOptions = z.input<typeof batchStreamOptions>;
  * demand$.next();
  * ```
  *
- * @throws ConfigError for wrong options; FileError `E_FILE_READ` through the stream, with the source's name.
+ * @throws ConfigError for wrong options; FileError through the stream, with the source's name: `E_FILE_READ`, or the code of the source's own error.
  */
 export function batchStream(source: DataSource, options: BatchStreamOptions): Observable<PositionedBatch> {
-  const { batchSize, seed, cursor, flip, prefetch, demand$, signal, description } = parseOptions(
+  const { batchSize, seed, cursor, flip, rank, processes, prefetch, demand$, signal, description } = parseOptions(
     batchStreamOptions,
     options,
     'batchStream',
@@ -86,8 +95,8 @@ export function batchStream(source: DataSource, options: BatchStreamOptions): Ob
         queue.push(slot);
         const { name } = opened;
         const start = next;
-        next += batchSize;
-        readBatch(source, place, start, batchSize, flip, reads.signal).then(
+        next += batchSize * processes;
+        readBatch(source, place, { start, rank, processes, batchSize, flip }, reads.signal).then(
           (batch) => settle(slot, { state: 'ready', batch }),
           (cause: unknown) => settle(slot, { state: 'failed', error: readError(name, start, cause) }),
         );
@@ -183,18 +192,22 @@ function places(size: number, seed: number): Place {
 /** Beyond the rounds of the permutation, which hashes the same seed and epoch. */
 const ROUND_OF_FLIPS = 1000;
 
-async function readBatch(
-  source: DataSource,
-  place: Place,
-  start: number,
-  batchSize: number,
-  flip: boolean,
-  signal: AbortSignal,
-): Promise<PositionedBatch> {
+/** Which images a batch holds. */
+interface Draw {
+  /** Position of the first image of rank 0. */
+  start: number;
+  rank: number;
+  processes: number;
+  batchSize: number;
+  flip: boolean;
+}
+
+async function readBatch(source: DataSource, place: Place, draw: Draw, signal: AbortSignal): Promise<PositionedBatch> {
+  const { start, rank, processes, batchSize, flip } = draw;
   const indices = new Uint32Array(batchSize);
   const mirrored = new Uint8Array(batchSize);
   for (let k = 0; k < batchSize; k++) {
-    const at = place(start + k);
+    const at = place(start + k * processes + rank);
     indices[k] = at.index;
     mirrored[k] = flip && at.mirrored ? 1 : 0;
   }
@@ -206,7 +219,7 @@ async function readBatch(
       `expected ${batchSize} images, got shape [${batch.shape.join(', ')}] and ${batch.images.length} bytes`,
     );
   }
-  const positioned: PositionedBatch = { ...batch, cursor: start + batchSize };
+  const positioned: PositionedBatch = { ...batch, cursor: start + batchSize * processes };
   if (flip) positioned.images = mirror(batch.images, batch.shape, mirrored);
   return positioned;
 }
@@ -226,7 +239,11 @@ function mirror(images: Uint8Array, [count, height, width, channels]: ImageBatch
   return out;
 }
 
+/** An error of ours keeps its code and its help. */
 function readError(name: string, start: number, cause: unknown): FileError {
-  const message = cause instanceof Error ? cause.message : String(cause);
-  return new FileError('E_FILE_READ', `${name}: reading the batch at cursor ${start}: ${message}`, { cause });
+  const where = `${name}: reading the batch at cursor ${start}`;
+  if (!(cause instanceof OnestepError))
+    return new FileError('E_FILE_READ', `${where}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+  const message = cause.help === undefined ? cause.message : cause.message.slice(0, cause.message.lastIndexOf('\nhelp: '));
+  return new FileError(cause.code, `${where}: ${message}`, { cause, help: cause.help });
 }

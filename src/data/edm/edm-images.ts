@@ -5,11 +5,12 @@ import { stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { FileError } from '../../core/errors.js';
 import type { EncodedImages, FileRange, ImageLocation, OnInvalid } from '../encoded/encoded-images.js';
-import { isImageNameBytes, listImages } from '../encoded/image-files.js';
+import { isImageRecord, listImages } from '../encoded/image-files.js';
 import { ImageProblem } from '../encoded/image-problem.js';
+import { NameRecords } from '../encoded/name-records.js';
 import { readParts } from '../encoded/read-location.js';
 import { openZip } from '../encoded/zip-index.js';
-import { matchLabels, NO_LABEL, type Names } from './match-labels.js';
+import { matchLabels, NO_LABEL } from './match-labels.js';
 
 const LABELS = 'dataset.json';
 
@@ -24,23 +25,17 @@ export async function edmZipImages(path: string, onInvalid: OnInvalid): Promise<
   let entries = new Uint32Array(zip.size);
   let [count, found] = [0, 0];
   for (let index = 0; index < zip.size; index++) {
-    if (!isImageNameBytes(zip.nameBytes(index))) continue;
+    if (!isImageRecord(zip.names, index)) continue;
     found++;
-    try {
-      zip.location(index);
-    } catch (error) {
-      if (onInvalid === 'stop') throw error;
-      continue;
-    }
-    entries[count++] = index;
+    if (zip.isReadable(index)) entries[count++] = index;
+    else if (onInvalid === 'stop') zip.location(index); // throws, saying why
   }
   entries = entries.slice(0, count);
   const labelsAt = zip.find(LABELS);
   return labelled(
     {
       name: basename(path),
-      size: count,
-      nameBytes: (index) => zip.nameBytes(entries[index]!),
+      names: zip.names.subset(entries),
       entryName: (index) => zip.name(entries[index]!),
       location: (index) => zip.location(entries[index]!),
     },
@@ -65,16 +60,16 @@ export async function edmFolderImages(path: string, onInvalid: OnInvalid): Promi
     : undefined;
   const set = {
     name: basename(root),
-    size: images.length,
-    nameBytes: (index: number) => Buffer.from(images[index]!),
+    names: NameRecords.of(images),
     entryName: (index: number) => images[index]!,
     location: (index: number) => ({ path: join(root, images[index]!) }),
   };
   return labelled(set, labels, onInvalid, 0);
 }
 
-interface NamedImages extends Names {
+interface NamedImages {
   name: string;
+  names: NameRecords;
   entryName(index: number): string;
   location(index: number): ImageLocation;
 }
@@ -84,7 +79,7 @@ function labelled(images: NamedImages, labelFile: FileRange | undefined, onInval
   const labels = labelFile && readAll(images, labelFile);
   const base = { name: images.name, close: () => Promise.resolve() };
   if (labels === undefined)
-    return { ...base, size: images.size, classes: 0, skipped: skippedBefore, entryName: images.entryName, location: images.location };
+    return { ...base, size: images.names.size, classes: 0, skipped: skippedBefore, entryName: images.entryName, location: images.location };
 
   const missing = labels.reduce((count, label) => count + (label === NO_LABEL ? 1 : 0), 0);
   if (missing > 0 && onInvalid === 'stop') {
@@ -111,7 +106,7 @@ function labelled(images: NamedImages, labelFile: FileRange | undefined, onInval
 function readAll(images: NamedImages, labelFile: FileRange): Uint32Array | undefined {
   const where = `${images.name}: ${LABELS}`;
   try {
-    return matchLabels(images, readParts(labelFile), where);
+    return matchLabels(images.names, readParts(labelFile), where);
   } catch (error) {
     if (!(error instanceof ImageProblem)) throw error;
     throw new FileError('E_FILE_FORMAT', `${where}: ${error.problem}`, { help: 'the file is damaged; copy or download it again' });

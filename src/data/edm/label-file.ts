@@ -8,6 +8,8 @@ import { FileError } from '../../core/errors.js';
 /** One-hot labels of more classes would not fit into memory. */
 const MAX_CLASSES = 2 ** 20;
 
+const SPACE = 0x20;
+const ZERO = 0x30;
 const [QUOTE, BACKSLASH, COMMA, COLON, OPEN, CLOSE, BEGIN, END] = Array.from('"\\,:[]{}', (letter) => letter.charCodeAt(0)) as [
   number,
   number,
@@ -19,16 +21,19 @@ const [QUOTE, BACKSLASH, COMMA, COLON, OPEN, CLOSE, BEGIN, END] = Array.from('"\
   number,
 ];
 
+/** Takes a label and the name from `bytes[start]` to before `bytes[end]`. */
+export type TakeLabel = (bytes: Uint8Array, start: number, end: number, label: number) => void;
+
 /**
  * Reads labels, one after the other.
  *
  * @param chunks the file's bytes, in parts of any size.
  * @param where what errors call the file.
- * @param take called with the bytes of each name (a view that is valid during the call; `\` is `/`) and its class index.
+ * @param take called with the bytes that hold each name, valid during the call, where it begins and ends (`\` is `/`), and its class index.
  * @returns whether the file has labels: false for null or where the key is absent.
  * @throws FileError `E_FILE_FORMAT` for what is no such JSON, and for labels that are no class indices.
  */
-export function readLabels(chunks: Iterable<Uint8Array>, where: string, take: (name: Uint8Array, label: number) => void): boolean {
+export function readLabels(chunks: Iterable<Uint8Array>, where: string, take: TakeLabel): boolean {
   const json = new JsonBytes(chunks, where);
   let labels = false;
   json.expect(BEGIN);
@@ -48,10 +53,11 @@ export function readLabels(chunks: Iterable<Uint8Array>, where: string, take: (n
   return labels;
 }
 
-function readPairs(json: JsonBytes, take: (name: Uint8Array, label: number) => void): void {
+function readPairs(json: JsonBytes, take: TakeLabel): void {
   json.expect(OPEN);
   if (json.next() === CLOSE) return json.skip();
   for (let more = true; more; more = json.separator(CLOSE)) {
+    if (json.plainPair(take)) continue;
     json.expect(OPEN);
     const name = json.string();
     json.expect(COMMA);
@@ -62,7 +68,7 @@ function readPairs(json: JsonBytes, take: (name: Uint8Array, label: number) => v
     const label = /^-?\d/.test(text) ? Number(text) : NaN;
     if (!(Number.isInteger(label) && label >= 0 && label < MAX_CLASSES))
       throw quoted(`expected a class index of 0 to ${MAX_CLASSES - 1}, found ${text}`);
-    take(name, label);
+    take(name, 0, name.length, label);
     json.expect(CLOSE);
   }
 }
@@ -130,6 +136,30 @@ class JsonBytes {
       return false;
     }
     this.expect(COMMA);
+    return true;
+  }
+
+  /**
+   * Takes a pair `["name", 12]` that lies in the chunk as a whole, without escapes, as nearly all do; false where the next is none, and
+   * nothing is passed over but white space.
+   */
+  plainPair(take: TakeLabel): boolean {
+    this.next();
+    const chunk = this.#chunk;
+    let at = this.#at;
+    if (chunk[at++] !== OPEN || chunk[at++] !== QUOTE) return false;
+    const start = at;
+    while (at < chunk.length && chunk[at] !== QUOTE && chunk[at] !== BACKSLASH) at++;
+    const end = at;
+    if (chunk[at++] !== QUOTE || chunk[at++] !== COMMA) return false;
+    if (chunk[at] === SPACE) at++;
+    const digits = at;
+    let label = 0;
+    while (chunk[at]! >= ZERO && chunk[at]! <= ZERO + 9) label = 10 * label + chunk[at++]! - ZERO;
+    if (at === digits || at > digits + 6 || (at > digits + 1 && chunk[digits] === ZERO) || chunk[at] !== CLOSE) return false;
+    if (label >= MAX_CLASSES) return false;
+    this.#at = at + 1;
+    take(chunk, start, end, label);
     return true;
   }
 

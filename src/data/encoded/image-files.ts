@@ -6,17 +6,28 @@ import { readdir, realpath, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { FileError } from '../../core/errors.js';
 import { withFileErrors } from '../../core/files.js';
+import type { NameRecords } from './name-records.js';
 
 /** Whether a file is an image of ours by its name, in any case; hidden files, as some systems put beside others, are none. */
 export const isImageName = (name: string): boolean => /\.(png|jpe?g|webp)$/i.test(name) && !/(^|\/)\.[^/]*$/.test(name);
 
-/** {@link isImageName} of a name in UTF-8, which most often need not be decoded. */
-export function isImageNameBytes(name: Uint8Array): boolean {
-  const last = name[name.length - 1]! | 32;
-  // g of png, jpg and jpeg; p of webp.
-  if (last !== 0x67 && last !== 0x70) return false;
-  return isImageName(Buffer.from(name.buffer, name.byteOffset, name.length).toString('latin1').replaceAll('\\', '/'));
+/** {@link isImageName} of the name of a record. */
+export function isImageRecord(names: NameRecords, index: number): boolean {
+  const { bytes } = names;
+  const start = names.start(index);
+  const end = start + names.length(index);
+  // The usual name needs no text: lower case, nothing hidden. 0x2e is the dot.
+  const dot = end - 4 >= start && bytes[end - 4] === 0x2e ? end - 4 : end - 5;
+  if (dot < start || bytes[dot] !== 0x2e) return false;
+  let base = dot;
+  while (base > start && bytes[base - 1] !== SLASH && bytes[base - 1] !== BACKSLASH) base--;
+  if (bytes[base] === 0x2e) return false;
+  const isPng = bytes[dot + 1] === 0x70 && bytes[dot + 2] === 0x6e && bytes[dot + 3] === 0x67 && dot + 4 === end;
+  return isPng || isImageName(names.name(index).replaceAll('\\', '/'));
 }
+
+const SLASH = 0x2f;
+const BACKSLASH = 0x5c;
 
 /** As Python sorts: by code points, so that indices are the same as in PyTorch's data sets. */
 export function sortByCodePoint(names: string[]): string[] {

@@ -8,6 +8,7 @@ import { withFileErrors } from '../../core/files.js';
 import type { FileRange } from './encoded-images.js';
 import { LocationReader } from './read-location.js';
 import { ImageProblem } from './image-problem.js';
+import { NameRecords } from './name-records.js';
 import { sortNames } from './sort-names.js';
 
 const END = 0x06054b50;
@@ -30,10 +31,12 @@ export interface ZipIndex {
   readonly size: number;
   /** The name of an entry, with `/` between folders. */
   name(index: number): string;
-  /** The name's bytes in UTF-8; a view into the directory, which must not be changed. */
-  nameBytes(index: number): Uint8Array;
+  /** The names as bytes; `\` stands where the archive has it. */
+  readonly names: NameRecords;
   /** The entry of that name, or -1. */
   find(name: string): number;
+  /** Whether an entry can be located: `location` does not throw. */
+  isReadable(index: number): boolean;
   /** Where an entry's data lies. Throws FileError `E_FILE_FORMAT` for one that is encrypted or compressed otherwise than by deflate. */
   location(index: number): FileRange;
   /** Bytes of an entry after decompression, as the directory says. */
@@ -124,8 +127,8 @@ async function findEnd64(handle: FileHandle, path: string, locatorAt: number, lo
   throw damaged(path, 'expected the end record of zip64, found none');
 }
 
-/** Where each entry but folders begins in the directory, sorted by name. */
-function entriesOf(directory: Buffer, path: string, expected: number): Uint32Array {
+/** The entries of the directory but folders, sorted by name. */
+function entriesOf(directory: Buffer, path: string, expected: number): NameRecords {
   const most = Math.floor(directory.length / HEADER);
   // The end record may lie: what it says is no more than a guess.
   let entries = new Uint32Array(Math.min(expected, most));
@@ -150,42 +153,40 @@ function entriesOf(directory: Buffer, path: string, expected: number): Uint32Arr
     at = next;
   }
   if (all !== expected && all % 65_536 !== expected) throw damaged(path, `expected ${expected} entries in the directory, found ${all}`);
-  return sortNames(directory, entries.subarray(0, count), HEADER, (entry) => directory.readUInt16LE(entry + 28));
+  return sortNames(new NameRecords(directory, entries.subarray(0, count), HEADER, 28));
 }
 
 class Index implements ZipIndex {
   constructor(
     readonly path: string,
     private readonly directory: Buffer,
-    private readonly entries: Uint32Array,
+    readonly names: NameRecords,
     private readonly shift: number,
     private readonly fileSize: number,
   ) {}
 
   get size(): number {
-    return this.entries.length;
-  }
-
-  nameBytes(index: number): Uint8Array {
-    const at = this.entries[index]!;
-    return this.directory.subarray(at + HEADER, at + HEADER + this.directory.readUInt16LE(at + 28));
+    return this.names.size;
   }
 
   name(index: number): string {
-    const at = this.entries[index]!;
-    // Bit 11: UTF-8. Without it names are in code page 437, or in whatever the system had; ASCII in all of them.
-    return this.directory.toString('utf8', at + HEADER, at + HEADER + this.directory.readUInt16LE(at + 28)).replaceAll('\\', '/');
+    // Bit 11 of the flags says UTF-8; without it a name is in code page 437 or in whatever the system had: ASCII in all of them.
+    return this.names.name(index).replaceAll('\\', '/');
   }
 
   find(name: string): number {
     const wanted = Buffer.from(name);
+    const compare = (index: number) => {
+      const start = this.names.start(index);
+      return this.directory.compare(wanted, 0, wanted.length, start, start + this.names.length(index));
+    };
     let [low, high] = [0, this.size];
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (Buffer.compare(this.nameBytes(middle), wanted) < 0) low = middle + 1;
+      if (compare(middle) < 0) low = middle + 1;
       else high = middle;
     }
-    return low < this.size && Buffer.compare(this.nameBytes(low), wanted) === 0 ? low : -1;
+    return low < this.size && compare(low) === 0 ? low : -1;
   }
 
   entrySize(index: number): number {
@@ -195,7 +196,7 @@ class Index implements ZipIndex {
   /** Numbers of 32 bits that are all ones stand in the zip64 field, in this order. */
   #sizes(index: number): { size: number; length: number; offset: number } {
     const { directory } = this;
-    const at = this.entries[index]!;
+    const at = this.names.records[index]!;
     let size = directory.readUInt32LE(at + 24);
     let length = directory.readUInt32LE(at + 20);
     let offset = directory.readUInt32LE(at + 42);
@@ -218,8 +219,25 @@ class Index implements ZipIndex {
     return { size, length, offset };
   }
 
+  isReadable(index: number): boolean {
+    const { directory } = this;
+    const at = this.names.records[index]!;
+    const method = directory.readUInt16LE(at + 10);
+    const length = directory.readUInt32LE(at + 20);
+    const offset = directory.readUInt32LE(at + 42);
+    // All ones: what lies beyond 32 bits is told elsewhere.
+    if (length !== 0xffffffff && offset !== 0xffffffff)
+      return (directory[at + 8]! & 1) === 0 && (method === 0 || method === 8) && offset + this.shift + 30 + length <= this.fileSize;
+    try {
+      this.location(index);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
   location(index: number): FileRange {
-    const at = this.entries[index]!;
+    const at = this.names.records[index]!;
     const { directory, path, shift } = this;
     if (directory.readUInt16LE(at + 8) & 1)
       throw this.#wrong(index, 'expected an entry without a password, found an encrypted one', 'make the archive without a password');
