@@ -29,6 +29,14 @@ const COMMANDS: Record<string, { summary: string; load: () => Promise<Command> }
     summary: 'what a recipe of the paper would do and need: parameters, updates, memory',
     load: async () => (await import('./cli/preset.js')).presetCommand,
   },
+  evaluate: {
+    summary: 'scores a student, a teacher or a set of images: FID and its kin, in figures and on a page',
+    load: async () => (await import('./cli/evaluate.js')).evaluateCommand,
+  },
+  reference: {
+    summary: 'makes the reference that images are scored against from a set of images',
+    load: async () => (await import('./cli/reference.js')).referenceCommand,
+  },
   parity: {
     summary: 'compares networks, losses and metrics with golden vectors in a directory',
     load: async () => (await import('./cli/parity.js')).parityCommand,
@@ -39,7 +47,7 @@ const COMMANDS: Record<string, { summary: string; load: () => Promise<Command> }
 const USAGE = 2;
 
 function overview(): string {
-  const lines = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(8)} ${summary}`);
+  const lines = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(9)} ${summary}`);
   return `usage: onestep <command> [options]\n\n${lines.join('\n')}\n\n  onestep <command> --help   says more\n  onestep --version`;
 }
 

@@ -1,8 +1,8 @@
-import { constants } from 'node:os';
 import { formatBytes, formatNumber } from '../core/format.js';
 import { RunError } from '../core/errors.js';
 import { convert, CONVERSION_DTYPES, type Conversion, type ConvertOptions } from '../pipelines/convert.js';
 import type { Command } from './command.js';
+import { withInterruption } from './interruption.js';
 
 const counts = (dtypes: Conversion['found']) =>
   Object.entries(dtypes)
@@ -25,17 +25,6 @@ function report(result: Conversion): string {
     ['written', `${result.output}: ${counts(result.written)}, ${formatBytes(result.bytes)}`],
   ];
   return [result.input, ...rows.map(([name, text]) => `  ${name!.padEnd(13)} ${text}`)].join('\n');
-}
-
-/** Runs `action` with a signal that Ctrl-C gives, its name as the reason; a second one ends the process at once. */
-async function withInterruption<T>(controller: AbortController, action: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const stop = (name: NodeJS.Signals) => controller.abort(name);
-  process.once('SIGINT', stop).once('SIGTERM', stop);
-  try {
-    return await action(controller.signal);
-  } finally {
-    process.off('SIGINT', stop).off('SIGTERM', stop);
-  }
 }
 
 /** What the shell expects where a program was called wrongly. */
@@ -63,16 +52,15 @@ exit code: 0 where OUT was written, 1 where it was not (nothing is left behind t
       );
       return WRONG_USAGE;
     }
-    const interruption = new AbortController();
-    try {
-      console.log(
-        report(await withInterruption(interruption, (signal) => convert(input!, output!, { ...(values as ConvertOptions), signal }))),
-      );
-      return 0;
-    } catch (error) {
-      if (!(error instanceof RunError) || error.code !== 'E_RUN_STOPPED') throw error;
-      console.error(`onestep: ${error.code}: ${error.message}`);
-      return 128 + constants.signals[interruption.signal.reason as NodeJS.Signals];
-    }
+    return withInterruption(async ({ signal, exitCode }) => {
+      try {
+        console.log(report(await convert(input!, output!, { ...(values as ConvertOptions), signal })));
+        return 0;
+      } catch (error) {
+        if (!(error instanceof RunError) || error.code !== 'E_RUN_STOPPED') throw error;
+        console.error(`onestep: ${error.code}: ${error.message}`);
+        return exitCode() ?? 1;
+      }
+    });
   },
 };

@@ -4,6 +4,8 @@ import { figure, folded, heading, note, renderPage, table, tiles } from './page.
 
 /** A picture of an evaluation. */
 export interface EvaluationPicture {
+  /** `nearest`: the table of the nearest images stands below it. */
+  name: string;
   title: string;
   caption: string;
   png: Uint8Array;
@@ -46,9 +48,13 @@ export function renderEvaluation(evaluation: Evaluation, pictures: readonly Eval
         ) +
         notes.map(note).join(''),
       ...pictures.map(
-        ({ title: name, caption, png }) => `${heading(name)}<div class="samples pixels">${figure({ caption, png, alt: name })}</div>`,
+        ({ name, title: what, caption, png }) =>
+          `${heading(what)}<div class="samples pixels">${figure({ caption, png, alt: what })}</div>` +
+          (name === 'nearest' && nearest !== undefined ? nearestTable(nearest) : ''),
       ),
-      nearest !== undefined && nearestTable(nearest),
+      nearest !== undefined &&
+        !pictures.some(({ name }) => name === 'nearest') &&
+        heading('Nearest reference images') + nearestTable(nearest),
       heading('How it was made') + folded('Extractors, references, versions', { subject, seeds, extractors, versions, ...rest }),
     ],
   );

@@ -2,6 +2,7 @@
  * A small convolutional classifier whose last hidden layer serves as features for the Fréchet distance on data sets that
  * no published network knows. The package ships one that was trained on `shapes`.
  */
+import { createHash } from 'node:crypto';
 import * as tf from '@tensorflow/tfjs-core';
 import type { FeatureExtractor } from '../../core/contracts/metric.js';
 import { readSafetensors, writeSafetensors } from '../../core/safetensors.js';
@@ -28,6 +29,7 @@ const initialization = { weight: (fanIn: number) => kaimingUniform(fanIn, Math.S
 export class ImageClassifier extends Module implements FeatureExtractor {
   readonly name: string;
   readonly dimensions: number;
+  readonly classes: number;
   readonly #levels: [Conv2d, Conv2d][];
   readonly #hidden: Linear;
   readonly #output: Linear;
@@ -39,6 +41,7 @@ export class ImageClassifier extends Module implements FeatureExtractor {
     super();
     this.name = name;
     this.dimensions = config.features;
+    this.classes = config.classes;
     const place = (layer: string) => ({ name: layer, role: 'feature' as const });
     const convolution = (layer: string, inputs: number, outputs: number) =>
       this.addChild(new Conv2d(place(layer), inputs, outputs, initialization, { kernel: 3 }));
@@ -72,6 +75,32 @@ export class ImageClassifier extends Module implements FeatureExtractor {
   extract(images: Uint8Array, shape: readonly [number, number, number, number]): Promise<Float32Array> {
     const features = tf.tidy(() => this.forward(tf.tensor4d(toFloat(images), [...shape])).features);
     return features.data<'float32'>().finally(() => features.dispose());
+  }
+
+  async extractWithProbabilities(
+    images: Uint8Array,
+    shape: readonly [number, number, number, number],
+  ): Promise<{ features: Float32Array; probabilities: Float32Array }> {
+    const [features, probabilities] = tf.tidy(() => {
+      const result = this.forward(tf.tensor4d(toFloat(images), [...shape]));
+      return [result.features, tf.softmax(result.logits)] as const;
+    });
+    try {
+      return { features: await features.data<'float32'>(), probabilities: await probabilities.data<'float32'>() };
+    } finally {
+      features.dispose();
+      probabilities.dispose();
+    }
+  }
+
+  /** SHA-256 of configuration and weights as they are now. */
+  identity(): string {
+    const hash = createHash('sha256').update(JSON.stringify(this.config));
+    for (const tensor of this.tensors()) {
+      const values = tensor.read();
+      hash.update(tensor.name).update(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+    }
+    return `sha256:${hash.digest('hex')}`;
   }
 
   /**

@@ -4,3 +4,4 @@ export type { MetricName } from './metric-names.js';
 export type { EvaluateOptions } from './options.js';
 export type { Reference } from './reference.js';
 export { dataStatistics, featureStatistics } from './statistics.js';
+export { makeReference, type MakeReferenceOptions } from './make-reference.js';

@@ -1,22 +1,15 @@
 /**
  * Data sets by path or as sources, each opened once and closed at the end.
  */
-import { stat } from 'node:fs/promises';
 import type { DataSource } from '../../core/contracts/data.js';
-import { withFileErrors } from '../../core/files.js';
-import { edmFolder, edmZip } from '../../data/image-sources.js';
+import { dataset } from '../../data/dataset.js';
 import type { OpenData, OpenedData } from './scoring.js';
-
-/** The data set at a path. */
-async function sourceAt(path: string): Promise<DataSource> {
-  return (await withFileErrors(path, 'read', () => stat(path))).isDirectory() ? edmFolder(path) : edmZip(path);
-}
 
 /** Opens data sets on demand; `close` closes those that were opened from a path: a source that was given stays open. */
 export function openDataOnce(): { open: OpenData; close: () => Promise<void> } {
   const opened = new Map<DataSource | string, Promise<OpenedData>>();
   const openNow = async (data: DataSource | string): Promise<OpenedData> => {
-    const source = typeof data === 'string' ? await sourceAt(data) : data;
+    const source = typeof data === 'string' ? dataset(data) : data;
     return { source, description: await source.open(), path: typeof data === 'string' ? data : undefined };
   };
   const open: OpenData = (data) => {

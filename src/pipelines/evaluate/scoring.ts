@@ -115,8 +115,10 @@ async function prepareScore(
   for (const name of names) {
     const least = leastImages(name);
     if (expected.images < least) problems.push(`images: ${name} needs ${least} or more, got ${expected.images}`);
-    if (references !== undefined && references < least && name !== 'is')
-      problems.push(`against: ${name} needs ${least} images or more, the reference has ${references}`);
+    const [part] = metricParts([name]);
+    const there = part!.needs.includes('features') ? references : data?.description.size;
+    if (part!.comparesWithReference && there !== undefined && there < least)
+      problems.push(`against: ${name} needs ${least} images or more, the reference has ${there}`);
   }
   if (data && data.description.channels !== expected.channels)
     problems.push(`against: ${data.description.name} has ${data.description.channels} channels, the images have ${expected.channels}`);
