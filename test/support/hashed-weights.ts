@@ -28,7 +28,7 @@ function mapped(u: Float64Array, f: (value: number) => number): Float32Array {
 }
 
 /** The value of a tensor with a published name; `aroundThree` for the batch normalisation of a network with kinks. */
-function hashedWeight(name: string, shape: readonly number[], gain: number, aroundThree: boolean): Float32Array {
+export function hashedWeight(name: string, shape: readonly number[], gain: number, aroundThree: boolean): Float32Array {
   const size = shape.reduce((a, b) => a * b, 1);
   const u = hashed(name, size);
   const fanIn = shape.length < 2 ? 1 : size / shape[0]!;

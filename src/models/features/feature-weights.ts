@@ -14,6 +14,18 @@ import { torchTensors } from '../teachers/torch-tensors.js';
 
 /** Files that have no `hf:` reference, by the name of their network. */
 export const publishedFeatures: Readonly<Record<string, PublishedFile>> = {
+  'inception-v3-fid': {
+    address: 'https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth',
+    fileName: 'pt_inception-2015-12-05-6726825d.pth',
+    sha256: '6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2',
+    licence:
+      "pytorch-fid publishes this conversion of TensorFlow's Inception-v3 of 2015 under the Apache 2.0 licence, as TensorFlow's is; it was trained on ImageNet, which has terms of its own",
+  },
+  dinov2_vitl14: {
+    address: 'https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/dinov2_vitl14_pretrain.pth',
+    fileName: 'dinov2_vitl14_pretrain.pth',
+    licence: 'Meta publishes the weights of DINOv2 under the Apache 2.0 licence',
+  },
   vgg16_bn: {
     address: 'https://download.pytorch.org/models/vgg16_bn-6c64b313.pth',
     fileName: 'vgg16_bn-6c64b313.pth',
@@ -56,18 +68,23 @@ function withoutPrefix(file: TensorFile, network: Module): TensorFile {
 }
 
 /**
- * Opens what `reference` names for `network`: a path, `https://…`, `hf:owner/name[/file]`, or a name of `publishedFeatures`; safetensors
- * or a PyTorch state dict, found out by content. Nothing but the header is read. Throws as `resolveReference` and the formats' readers.
+ * Opens what `reference` names: a path, `https://…`, `hf:owner/name[/file]`, or a name of `publishedFeatures`; safetensors or a
+ * PyTorch state dict, found out by content. Nothing but the header is read. Throws as `resolveReference` and the formats' readers.
  */
-export async function openFeatureWeights(
+export async function openFeatureFile(
   reference: string,
-  network: Module,
   { cacheDir, offline }: FeatureWeightsOptions = {},
-): Promise<WeightSource> {
+): Promise<{ file: TensorFile; path: string }> {
   const path = await resolveReference(reference, {
     published: publishedFeatures,
     ...(cacheDir !== undefined && { cacheDir }),
     ...(offline !== undefined && { offline }),
   });
-  return weightsOf(withoutPrefix(await openWeightsFile(path), network), path);
+  return { file: await openWeightsFile(path), path };
+}
+
+/** `openFeatureFile` as a source of the tensors of `network`. */
+export async function openFeatureWeights(reference: string, network: Module, options: FeatureWeightsOptions = {}): Promise<WeightSource> {
+  const { file, path } = await openFeatureFile(reference, options);
+  return weightsOf(withoutPrefix(file, network), path);
 }

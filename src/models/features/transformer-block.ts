@@ -138,7 +138,7 @@ export class TransformerBlock extends Module implements FrozenLayer {
 }
 
 /** `[B, N, C]` as a matrix `[B * N, C]`. */
-const rows = (x: tf.Tensor3D): tf.Tensor2D => tf.reshape(x, [-1, x.shape[2]]);
+const rows = (x: tf.Tensor3D): tf.Tensor2D => tf.reshape(x, [x.shape[0] * x.shape[1], x.shape[2]]);
 
 /** `x + y weight + bias`. */
 const add = (x: tf.Tensor3D, y: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor): tf.Tensor3D =>
