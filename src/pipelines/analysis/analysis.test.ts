@@ -182,7 +182,7 @@ describe.each(engines)('analyzeActivations on %s', (engine) => {
     ['SongUNet', song, data],
     ['DhariwalUNet', adm, labelled],
     ['DdpmUNet', ddpm, data],
-  ] as const)('compares a student with its teacher: %s', async (_, options, source) => {
+  ] as const)('compares a student with its teacher: %s', { timeout: 300_000 }, async (_, options, source) => {
     const teacher = network(options);
     const trained = student(teacher, options);
     const networks = [
