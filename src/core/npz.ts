@@ -184,16 +184,16 @@ function formatNpy({ shape, data }: NpyArray): Buffer {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /**
- * Reads every array of a `.npz` file, by name without `.npy`.
+ * Reads the arrays of a `.npz` file, by name without `.npy`: those of `names` that it has, or all; the others may be of any dtype.
  *
  * Throws {@link FileError}: `E_FILE_ABSENT`, `E_FILE_NOT_READABLE`, `E_FILE_FORMAT` for what is damaged or of another dtype.
  */
-export async function readNpz(path: string): Promise<Map<string, NpyArray>> {
+export async function readNpz(path: string, names?: readonly string[]): Promise<Map<string, NpyArray>> {
   const zip = await withFileErrors(path, 'read', () => readFile(path));
   try {
     return new Map(
       zipEntries(zip)
-        .filter(({ name }) => name.endsWith('.npy'))
+        .filter(({ name }) => name.endsWith('.npy') && (names?.includes(name.slice(0, -4)) ?? true))
         .map((entry) => [entry.name.slice(0, -4), parseNpy(entry.name, unzip(zip, entry))]),
     );
   } catch (error) {

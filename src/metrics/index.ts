@@ -20,5 +20,5 @@ export { inceptionScore, type InceptionScoreOptions } from './inception-score.js
 export { kernelDistance, type KernelDistanceOptions } from './kernel-distance.js';
 export { precisionRecall, type PrecisionRecallOptions } from './precision-recall.js';
 export { readNpz, writeNpz, type NpyArray } from '../core/npz.js';
-export { readReference, writeReference } from './reference.js';
+export { readReference, writeReference, type ReadReferenceOptions, type ReferenceArrays } from './reference.js';
 export { decibels, RadialSpectrum, type SpectrumCurve } from './radial-spectrum.js';

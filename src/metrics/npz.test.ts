@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FileError } from '../core/errors.js';
 import { type NpyArray, readNpz, writeNpz } from '../core/npz.js';
+import { featureRows } from './feature-rows.js';
 import { readReference, writeReference } from './reference.js';
 
 let directory: string;
@@ -89,6 +90,30 @@ describe('references', () => {
     await writeReference(path, statistics);
     expect(await readReference(path)).toEqual(statistics);
     expect([...(await readNpz(path)).keys()]).toEqual(['mu', 'sigma']);
+  });
+
+  it('carry rows under names of their own, whatever else is in the file', async () => {
+    const path = join(directory, 'rows.npz');
+    const statistics = { mean: Float64Array.of(1, 2), covariance: Float64Array.of(1, 0.5, 0.5, 2) };
+    const features = { count: 3, dimensions: 2, chunks: [Float32Array.of(1, 2, 3, 4), Float32Array.of(5, 6)] };
+    await writeReference(path, { ...statistics, features, probabilities: featureRows(Float32Array.of(0.5, 0.2, 0.3), 3) });
+    expect(await readReference(path)).toEqual({
+      ...statistics,
+      features: featureRows(Float32Array.of(1, 2, 3, 4, 5, 6), 2),
+      probabilities: featureRows(Float32Array.of(0.5, 0.2, 0.3), 3),
+    });
+    await writeNpz(path, {
+      mu: { shape: [2], data: statistics.mean },
+      sigma: { shape: [2, 2], data: statistics.covariance },
+      features: { shape: [2, 3], data: new Float32Array(6) },
+    });
+    await expect(readReference(path)).rejects.toThrow(/features: expected \[N, 2\], found \[2, 3\]/);
+  });
+
+  it('that are not finite are refused', async () => {
+    const path = join(directory, 'nan.npz');
+    await writeReference(path, { mean: Float64Array.of(1, NaN), covariance: new Float64Array(4) });
+    await expect(readReference(path)).rejects.toThrow(/mu: expected finite values, found NaN/);
   });
 
   it('of other content are refused', async () => {
