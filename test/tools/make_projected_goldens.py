@@ -25,6 +25,7 @@ from torch import nn
 
 sys.path.insert(0, os.path.dirname(__file__))
 from make_feature_goldens import create, hashed, weights  # noqa: E402
+from make_golden import Head  # noqa: E402
 
 SAMPLES = 16
 WIDTHS = [64, 128, 256, 512]
@@ -58,27 +59,11 @@ class Projection(nn.Module):
         return mixed
 
 
-class Halving(nn.Module):
-    def __init__(self, inputs, outputs):
-        super().__init__()
-        conv = nn.utils.spectral_norm(nn.Conv2d(inputs, outputs, 4, 2, 1))
-        self.main = nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2))
-
-    def forward(self, x):
-        return self.main(x)
-
-
-class Head(nn.Module):
+class ProjectedHead(Head):
     """From `size` to 8 by halvings, then 4x4; with classes 64 outputs, times the projected embedding of the class."""
 
     def __init__(self, channels, size, classes):
-        super().__init__()
-        layers = []
-        while size > 8:
-            size //= 2
-            layers.append(Halving(channels, HEAD_WIDTHS[size]))
-            channels = HEAD_WIDTHS[size]
-        self.main = nn.Sequential(*layers, nn.utils.spectral_norm(nn.Conv2d(channels, 64 if classes else 1, 4, bias=False)))
+        super().__init__(channels, [HEAD_WIDTHS[below] for below in (64, 32, 16, 8) if below < size], 64 if classes else 1)
         self.classes = classes
         if classes:
             self.embed = nn.Embedding(classes, 1280)
@@ -118,7 +103,7 @@ class Discriminator(nn.Module):
             with torch.no_grad():
                 channels = [m.shape[1] for m in network(torch.zeros(1, 3, 224, 224))]
             projection = fill(Projection(channels), "networks.%d.projection." % n).requires_grad_(False)
-            heads = [fill(Head(c, s, classes), "networks.%d.groups.0.heads.%d." % (n, k)).train() for k, (c, s) in enumerate(zip(OUTPUTS, SIZES))]
+            heads = [fill(ProjectedHead(c, s, classes), "networks.%d.groups.0.heads.%d." % (n, k)).train() for k, (c, s) in enumerate(zip(OUTPUTS, SIZES))]
             self.inputs.append((mean, std))
             self.features.append(network)
             self.projections.append(projection)
