@@ -54,7 +54,7 @@ function shared(content: Buffer, name: Buffer): Buffer {
 export async function writeLargeZip(path: string, { entries, shuffled = false, classes = 1000 }: LargeZipOptions): Promise<void> {
   const out = createWriteStream(path, { highWaterMark: 1 << 24 });
   const write = async (bytes: Buffer) => {
-    if (!out.write(bytes)) await new Promise((resolve) => out.once('drain', resolve));
+    if (!out.write(bytes)) await new Promise<void>((resolve) => out.once('drain', () => resolve()));
   };
   // A step without common factors visits every index.
   const step = shuffled ? 7_368_787 : 1;

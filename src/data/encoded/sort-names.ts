@@ -1,4 +1,4 @@
-import { NameRecords } from './name-records.js';
+import type { NameRecords } from './name-records.js';
 
 /** Bytes sorted at a time: 24 bits of name and 29 of rank fill the 53 of a number exactly. */
 const BYTES = 3;
