@@ -8,11 +8,11 @@ import { featureRows, writeReference } from '../../src/index.js';
 import { hasPyTorch, runTool, temporaryDirectory } from '../support/pytorch.js';
 
 const python = process.env['ONESTEP_PYTHON'] ?? 'python3';
-const found = hasPyTorch ? spawnSync(python, ['-c', 'import numpy, scipy, sklearn, torchmetrics'], { encoding: 'utf8' }) : undefined;
-if (found && found.status !== 0)
-  console.log(
-    `skipped: ${python} has no scipy, scikit-learn and torchmetrics (${found.stderr.trim().split('\n').at(-1)}); pip install them`,
-  );
+// Found, not imported: torchmetrics imports torchvision, which the tool makes ready first.
+const probe = `import importlib.util, sys
+sys.exit(" ".join(n for n in ["numpy", "scipy", "sklearn", "torchmetrics"] if not importlib.util.find_spec(n)) or None)`;
+const found = hasPyTorch ? spawnSync(python, ['-c', probe], { encoding: 'utf8' }) : undefined;
+if (found && found.status !== 0) console.log(`skipped: ${python} has no ${found.stderr.trim()}; install it with pip`);
 
 describe.skipIf(found?.status !== 0)('metrics in Python', () => {
   const directory = temporaryDirectory();
