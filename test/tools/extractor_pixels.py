@@ -1,10 +1,12 @@
 """How images are resized before each feature extractor: TensorFlow 1 (in NumPy), PyTorch, Pillow.
 
-    python test/tools/extractor_pixels.py OUT.safetensors HEIGHTxWIDTH ...
+    python test/tools/extractor_pixels.py OUT.safetensors HEIGHTxWIDTH ... [--every 1]
 
-Writes, for one random image of each size, IMAGES (uint8, HWC) as `K.image`, and what becomes of it: `K.tensorflow`, `K.pytorch-fid`,
-`K.clean` (299x299, float32, in [0, 255] before they are scaled), `K.clip` (224x224, uint8) and `K.dinov2` (224x224, uint8).
+For one hashed image of each size (uint8, HWC; test/support/hashed-weights.ts computes it too) what becomes of it:
+`SIZE.tensorflow`, `SIZE.pytorch-fid`, `SIZE.clean` (299x299x3, float32, in [0, 255] before they are scaled), `SIZE.clip` and
+`SIZE.dinov2` (224x224x3, uint8); of all values each `--every`th.
 """
+import argparse
 import os
 import sys
 
@@ -35,30 +37,35 @@ def clip_pixels(images):
     return np.stack([np.asarray(prepare(Image.fromarray(image))) for image in images])
 
 
-def main(out, sizes):
+def main(out, sizes, every):
     import torch
     import torch.nn.functional as F
+    from make_feature_goldens import hashed
     from safetensors.numpy import save_file
 
-    random = np.random.default_rng(0)
     result = {}
-    for k, size in enumerate(sizes):
+    for size in sizes:
         height, width = map(int, size.split("x"))
-        image = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        image = np.floor(128 * (1 + hashed(size, (height * width * 3,)))).astype(np.uint8).reshape(height, width, 3)
         channels = [Image.fromarray(image[:, :, c].astype(np.float32)).resize((299, 299), Image.BICUBIC) for c in range(3)]
         tensor = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
         bilinear = F.interpolate(tensor, (299, 299), mode="bilinear", align_corners=False)
-        result |= {
-            "%d.image" % k: image,
-            "%d.tensorflow" % k: tensorflow_resize(image[None], 299)[0],
-            "%d.pytorch-fid" % k: (bilinear[0].permute(1, 2, 0) * 255).numpy(),
-            "%d.clean" % k: np.stack([np.asarray(channel).clip(0, 255) for channel in channels], 2),
-            "%d.clip" % k: clip_pixels(image[None])[0],
-            "%d.dinov2" % k: np.asarray(Image.fromarray(image).resize((224, 224), Image.BICUBIC)),
+        pixels = {
+            "tensorflow": tensorflow_resize(image[None], 299),
+            "pytorch-fid": (bilinear[0].permute(1, 2, 0) * 255).numpy(),
+            "clean": np.stack([np.asarray(channel).clip(0, 255) for channel in channels], 2),
+            "clip": clip_pixels(image[None]),
+            "dinov2": np.asarray(Image.fromarray(image).resize((224, 224), Image.BICUBIC)),
         }
-    save_file({key: np.ascontiguousarray(value) for key, value in result.items()}, out)
+        result |= {"%s.%s" % (size, key): np.ascontiguousarray(value).reshape(-1)[::every].copy() for key, value in pixels.items()}
+    save_file(result, out)
 
 
 if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(__file__))
-    main(sys.argv[1], sys.argv[2:])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("out")
+    parser.add_argument("sizes", nargs="+")
+    parser.add_argument("--every", type=int, default=1)
+    options = parser.parse_args()
+    main(options.out, options.sizes, options.every)

@@ -11,6 +11,8 @@ describe.each(engines)('bilinear resizing on %s', (engine) => {
     expect(bilinearMatrix(2, 4).matrix).toBeAllclose([1, 0, 0.75, 0.25, 0.25, 0.75, 0, 1]);
     expect(bilinearMatrix(2, 4, { alignCorners: true }).matrix).toBeAllclose([1, 0, 2 / 3, 1 / 3, 1 / 3, 2 / 3, 0, 1]);
     expect(bilinearMatrix(3, 1, { alignCorners: true }).matrix).toBeAllclose([1, 0, 0]);
+    // Corners at 0, 0.5, 1, 1.5 (held at the border).
+    expect(bilinearMatrix(2, 4, { halfPixelCenters: false }).matrix).toBeAllclose([1, 0, 0.5, 0.5, 0, 1, 0, 1]);
   });
 
   it.each([
@@ -24,6 +26,8 @@ describe.each(engines)('bilinear resizing on %s', (engine) => {
       const expected = tf.image.resizeBilinear(x, [...size], alignCorners, !alignCorners);
       expect(resizeBilinear(x, size, { alignCorners }).dataSync()).toBeAllclose(expected.dataSync(), { atol: 1e-5 });
     }
+    const corners = tf.image.resizeBilinear(x, [...size], false, false);
+    expect(resizeBilinear(x, size, { halfPixelCenters: false }).dataSync()).toBeAllclose(corners.dataSync(), { atol: 1e-5 });
   });
 
   it('leaves no tensor but its result', () => {
