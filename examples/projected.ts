@@ -72,6 +72,7 @@ await runExample(USAGE, options, async (values) => {
     keptClassifier(join(values['run-dir'], `${name}.safetensors`), {
       name,
       config: { channels: 3, classes: 10, widths, features: 64 },
+      colours: true,
       images: count('classifier-images', values['classifier-images'], 128),
       seed: seed + own,
       training: shapes32.trainingSet(),

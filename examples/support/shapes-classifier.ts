@@ -19,7 +19,10 @@ const BATCH = 128;
 
 export interface ClassifierTraining {
   name: string;
+  /** Without the outputs for colours. */
   config: ImageClassifierConfig;
+  /** Learns the mean and the deviation of each colour beside the classes: shapes alone leave features nearly colour-blind. */
+  colours?: boolean;
   images: number;
   seed: number;
   training: DataSource;
@@ -31,8 +34,9 @@ export interface ClassifierTraining {
 
 /** The classifier with features of total variance 100 on real images, and its accuracy on fresh ones. */
 export async function trainClassifier(options: ClassifierTraining): Promise<{ classifier: ImageClassifier; accuracy: number }> {
-  const { name, config, images, seed, training, evaluation, tested, log } = options;
-  const classifier = new ImageClassifier(config, name).initialize(new PhiloxRandom(seed));
+  const { name, config, colours = false, images, seed, training, evaluation, tested, log } = options;
+  const targets = colours ? 2 * config.channels : 0;
+  const classifier = new ImageClassifier({ ...config, classes: config.classes + targets }, name).initialize(new PhiloxRandom(seed));
   const optimizer = new Adam({ learningRate: 2e-3, beta1: 0.9, beta2: 0.999 });
   optimizer.bind(classifier.parameters());
   const weights = () => optimizer.parameters.map(({ value }) => value);
@@ -43,10 +47,15 @@ export async function trainClassifier(options: ClassifierTraining): Promise<{ cl
     const loss = tf.tidy(() => {
       const x = tf.tensor4d(toFloat(batch.images), [...batch.shape]);
       const labels = tf.tensor2d(oneHot(batch.labels!, config.classes), [BATCH, config.classes]);
-      const crossEntropy = () => tf.neg(tf.mean(tf.sum(tf.mul(labels, tf.logSoftmax(classifier.forward(x).logits)), 1)));
-      const { value, gradients } = valueAndGradients(crossEntropy, weights());
+      const objective = () => {
+        const [logits, guesses] = tf.split(classifier.forward(x).logits, [config.classes, targets], 1) as [tf.Tensor2D, tf.Tensor2D];
+        const crossEntropy = tf.neg(tf.mean(tf.sum(tf.mul(labels, tf.logSoftmax(logits)), 1)));
+        const error = colours ? tf.sum(tf.mean(tf.square(tf.sub(guesses, colourTargets(x))), 0)) : tf.scalar(0);
+        return { loss: tf.add(crossEntropy, error), crossEntropy };
+      };
+      const { gradients, aux } = valueAndGradients(objective, weights());
       optimizer.step(gradients, { learningRateScale: Math.min(1, (2 * (images - seen)) / images), stage: 'classifier' });
-      return value.dataSync()[0]!;
+      return aux.crossEntropy.dataSync()[0]!;
     });
     if ((seen / BATCH) % 25 === 0) log(`${name}: ${seen} of ${images} images, cross-entropy ${loss.toFixed(3)}`);
   }
@@ -57,7 +66,7 @@ export async function trainClassifier(options: ClassifierTraining): Promise<{ cl
   const correct = tf.tidy(() => {
     const { logits } = classifier.forward(tf.tensor4d(toFloat(fresh.images), [...fresh.shape]));
     return tf
-      .argMax(logits, 1)
+      .argMax(tf.slice(logits, [0, 0], [-1, config.classes]), 1)
       .dataSync()
       .filter((label, i) => label === fresh.labels![i]).length;
   });
@@ -68,6 +77,12 @@ export async function trainClassifier(options: ClassifierTraining): Promise<{ cl
   const accuracy = correct / tested;
   log(`${name}: accuracy on ${tested.toLocaleString('en-US')} fresh images ${accuracy.toFixed(4)}`);
   return { classifier, accuracy };
+}
+
+/** Mean and standard deviation of each colour over the pixels, `[B, 2 C]`. */
+function colourTargets(x: tf.Tensor4D): tf.Tensor2D {
+  const { mean, variance } = tf.moments(x, [1, 2]);
+  return tf.concat2d([mean as tf.Tensor2D, tf.sqrt(variance) as tf.Tensor2D], 1);
 }
 
 /** The classifier of an earlier call, or a new one that the next call finds at `path`. */
