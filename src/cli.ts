@@ -25,6 +25,10 @@ const COMMANDS: Record<string, { summary: string; load: () => Promise<Command> }
     summary: 'turns pickles, PyTorch files and diffusers folders into safetensors',
     load: async () => (await import('./cli/convert.js')).convertCommand,
   },
+  dataset: {
+    summary: 'makes zips of images in EDM format from any data set, and describes one',
+    load: async () => (await import('./cli/dataset.js')).datasetCommand,
+  },
   preset: {
     summary: 'what a recipe of the paper would do and need: parameters, updates, memory',
     load: async () => (await import('./cli/preset.js')).presetCommand,

@@ -17,7 +17,8 @@ import type { TeacherLoader } from '../models/teachers/teacher.js';
 import type { DistillOptions } from './distillation.js';
 import type { Evaluator } from './evaluator.js';
 import { planDistillation, type DistillationPlan } from './plan.js';
-import { presetData, presetDiscriminator, presetTeacher, type PresetFeatureWeights } from './preset-parts.js';
+import { presetData } from './preset-data.js';
+import { presetDiscriminator, presetTeacher, type PresetFeatureWeights } from './preset-parts.js';
 import { presetTable, type PresetName, type PresetRow } from './preset-table.js';
 import { runSchema, type RunSettings, type scheduleSchema } from './run-options.js';
 
@@ -119,7 +120,7 @@ function resolvePreset(name: PresetName, options: PresetOptions): DistillOptions
   return {
     ...settings,
     teacher: presetTeacher(where, teacher ?? row.teacher, row),
-    data: data === undefined || typeof data === 'string' ? presetData(data, row) : data,
+    data: data === undefined || typeof data === 'string' ? presetData(where, data, row) : data,
     freeze: given.method === 'GDD' ? freezeNothing() : freezeConvolutions({ level: 1 }),
     loss: distributional({
       discriminator: discriminator ?? presetDiscriminator(row, given.features, given.classEmbeddings),

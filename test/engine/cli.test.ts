@@ -14,6 +14,7 @@ describe('the command line', () => {
       'doctor',
       'fetch',
       'convert',
+      'dataset',
       'preset',
       'parity',
     ]);

@@ -1,0 +1,205 @@
+/**
+ * A zip of stored entries that can be continued: what lies before a known byte is found again by its local headers, so that nothing
+ * but the file itself tells how far it is (APPNOTE 4.3 and 4.5.3; zip64 where 32 bits are too few).
+ */
+import { open, type FileHandle } from 'node:fs/promises';
+import { FileError } from '../../core/errors.js';
+import { withFileErrors } from '../../core/files.js';
+import { crc32 } from '../../data/encoded/crc32.js';
+
+const LOCAL = 0x04034b50;
+const CENTRAL = 0x02014b50;
+const LOCAL_BYTES = 30;
+const MAX32 = 0xffffffff;
+
+/** 1980-01-01, the first day that zip knows: the same entries give the same bytes. */
+const DOS_DATE = 0x21;
+
+/** What version, flags (UTF-8 names), method, time, date, checksum, sizes and lengths say, in both kinds of header. */
+function shared(name: Buffer, checksum: number, size: number, extra: number): Buffer {
+  const fields = Buffer.alloc(26);
+  fields.writeUInt16LE(size >= MAX32 || extra > 0 ? 45 : 20, 0);
+  fields.writeUInt16LE(0x800, 2);
+  fields.writeUInt16LE(DOS_DATE, 8);
+  fields.writeUInt32LE(checksum, 10);
+  fields.writeUInt32LE(size, 14);
+  fields.writeUInt32LE(size, 18);
+  fields.writeUInt16LE(name.length, 22);
+  fields.writeUInt16LE(extra, 24);
+  return fields;
+}
+
+const u32 = (value: number) => {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(value);
+  return bytes;
+};
+
+/** Bytes that are gathered before they are written. */
+const WRITE_BYTES = 1 << 20;
+
+/** A zip that is being written, entry by entry. */
+export class StoredZip {
+  #handle: FileHandle;
+  #pending: Buffer[] = [];
+  #pendingBytes = 0;
+  #position = 0;
+  /** The central directory, in parts. */
+  readonly #directory: Buffer[] = [];
+
+  private constructor(
+    readonly path: string,
+    handle: FileHandle,
+  ) {
+    this.#handle = handle;
+  }
+
+  /** Opens `path` and keeps its first `bytes` bytes, `entries` whole entries, which are checked; undefined where they are not there. */
+  static async open(path: string, bytes: number, entries: number): Promise<StoredZip | undefined> {
+    return withFileErrors(path, 'write', async () => {
+      const handle = await open(path, bytes > 0 ? 'r+' : 'w+');
+      const zip = new StoredZip(path, handle);
+      try {
+        if ((await handle.stat()).size < bytes || !(await zip.#adopt(bytes, entries))) {
+          await handle.close();
+          return undefined;
+        }
+        await handle.truncate(bytes);
+        return zip;
+      } catch (error) {
+        await handle.close();
+        throw error;
+      }
+    });
+  }
+
+  /** Entries that are in the zip. */
+  get entries(): number {
+    return this.#directory.length;
+  }
+
+  /** Bytes of all entries, written or not. */
+  get bytes(): number {
+    return this.#position;
+  }
+
+  /** Walks over the entries of an unfinished zip; false: they are not what this class writes. */
+  async #adopt(bytes: number, entries: number): Promise<boolean> {
+    const window = Buffer.alloc(1 << 22);
+    let [start, held] = [0, 0];
+    const take = async (length: number): Promise<Buffer | undefined> => {
+      if (this.#position + length > bytes) return undefined;
+      if (length > window.length) {
+        const large = Buffer.alloc(length);
+        for (let filled = 0; filled < length;) {
+          const { bytesRead } = await this.#handle.read(large, filled, length - filled, this.#position + filled);
+          if (bytesRead === 0) return undefined;
+          filled += bytesRead;
+        }
+        return large;
+      }
+      if (this.#position < start || this.#position + length > start + held) {
+        start = this.#position;
+        held = (await this.#handle.read(window, 0, window.length, start)).bytesRead;
+        if (held < length) return undefined;
+      }
+      return window.subarray(this.#position - start, this.#position - start + length);
+    };
+    while (this.#position < bytes) {
+      const header = await take(LOCAL_BYTES);
+      if (header?.readUInt32LE(0) !== LOCAL) return false;
+      const [checksum, size, nameLength] = [header.readUInt32LE(14), header.readUInt32LE(18), header.readUInt16LE(26)];
+      const whole = await take(LOCAL_BYTES + nameLength + size);
+      if (whole === undefined || crc32(whole.subarray(LOCAL_BYTES + nameLength)) !== checksum) return false;
+      this.#record(Buffer.from(whole.subarray(LOCAL_BYTES, LOCAL_BYTES + nameLength)), checksum, size);
+      this.#position += whole.length;
+    }
+    return this.entries === entries;
+  }
+
+  /** Adds the entry at the current position to the directory. */
+  #record(name: Buffer, checksum: number, size: number): void {
+    const far = this.#position >= MAX32;
+    const extra = Buffer.alloc(far ? 12 : 0);
+    if (far) {
+      extra.writeUInt16LE(1, 0);
+      extra.writeUInt16LE(8, 2);
+      extra.writeBigUInt64LE(BigInt(this.#position), 4);
+    }
+    const version = Buffer.from([far ? 45 : 20, 0]);
+    const rest = Buffer.alloc(14);
+    rest.writeUInt32LE(far ? MAX32 : this.#position, 10);
+    this.#directory.push(Buffer.concat([u32(CENTRAL), version, shared(name, checksum, size, extra.length), rest, name, extra]));
+  }
+
+  /** Adds an entry of less than 4 GiB. Throws as {@link flush}. */
+  async add(name: string, content: Uint8Array): Promise<void> {
+    if (content.length >= MAX32)
+      throw new FileError('E_FILE_TOO_LARGE', `${this.path}: ${name}: expected less than 4 GiB, got ${content.length} bytes`);
+    const bytes = Buffer.from(name);
+    const checksum = crc32(content);
+    this.#record(bytes, checksum, content.length);
+    const parts = [u32(LOCAL), shared(bytes, checksum, content.length, 0), bytes, content as Buffer];
+    const length = parts.reduce((sum, part) => sum + part.length, 0);
+    this.#pending.push(...parts);
+    this.#pendingBytes += length;
+    this.#position += length;
+    if (this.#pendingBytes >= WRITE_BYTES) await this.#write();
+  }
+
+  async #write(): Promise<void> {
+    const chunk = Buffer.concat(this.#pending);
+    const from = this.#position - this.#pendingBytes;
+    await withFileErrors(this.path, 'write', async () => {
+      for (let at = 0; at < chunk.length;) at += (await this.#handle.write(chunk, at, chunk.length - at, from + at)).bytesWritten;
+    });
+    this.#pending = [];
+    this.#pendingBytes = 0;
+  }
+
+  /** Brings every entry to the disk. Throws {@link FileError} `E_FILE_NO_SPACE` and what else writing may end with. */
+  async flush(): Promise<void> {
+    if (this.#pendingBytes > 0) await this.#write();
+    await withFileErrors(this.path, 'write', () => this.#handle.sync());
+  }
+
+  /** Writes the directory: from here on it is a whole zip. */
+  async finish(): Promise<void> {
+    const start = this.#position;
+    const count = this.entries;
+    const size = this.#directory.reduce((sum, { length }) => sum + length, 0);
+    this.#pending.push(...this.#directory);
+    if (count >= 0xffff || start + size >= MAX32) {
+      const end64 = Buffer.alloc(56 + 20);
+      end64.writeUInt32LE(0x06064b50, 0);
+      end64.writeBigUInt64LE(44n, 4);
+      end64.writeUInt16LE(45, 12);
+      end64.writeUInt16LE(45, 14);
+      end64.writeBigUInt64LE(BigInt(count), 24);
+      end64.writeBigUInt64LE(BigInt(count), 32);
+      end64.writeBigUInt64LE(BigInt(size), 40);
+      end64.writeBigUInt64LE(BigInt(start), 48);
+      end64.writeUInt32LE(0x07064b50, 56);
+      end64.writeBigUInt64LE(BigInt(start + size), 64);
+      end64.writeUInt32LE(1, 72);
+      this.#pending.push(end64);
+    }
+    const end = Buffer.alloc(22);
+    end.writeUInt32LE(0x06054b50);
+    end.writeUInt16LE(Math.min(count, 0xffff), 8);
+    end.writeUInt16LE(Math.min(count, 0xffff), 10);
+    end.writeUInt32LE(Math.min(size, MAX32), 12);
+    end.writeUInt32LE(Math.min(start, MAX32), 16);
+    this.#pending.push(end);
+    const added = this.#pending.reduce((sum, { length }) => sum + length, 0);
+    this.#position += added - this.#pendingBytes;
+    this.#pendingBytes = added;
+    await this.flush();
+  }
+
+  async close(): Promise<void> {
+    this.#pending = [];
+    this.#pendingBytes = 0;
+    await this.#handle.close();
+  }
+}
