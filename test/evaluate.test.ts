@@ -270,6 +270,23 @@ describe('an interrupted evaluation', () => {
     other.dispose();
   });
 
+  it('that is stopped while a reference is being read says so, too', async () => {
+    const controller = new AbortController();
+    const source = real();
+    const stopping: DataSource = {
+      open: () => source.open(),
+      read: (indices, signal) => {
+        if (signal) controller.abort();
+        return signal?.aborted ? Promise.reject(signal.reason as Error) : source.read(indices);
+      },
+      close: () => source.close(),
+    };
+    const featureCache = join(directory, 'stopped-cache');
+    await expect(evaluate(settings(undefined, { against: stopping, featureCache, signal: controller.signal }))).rejects.toMatchObject({
+      code: 'E_RUN_STOPPED',
+    });
+  });
+
   it('that is stopped before it begins leaves nothing done', async () => {
     await expect(evaluate(settings(undefined, { signal: AbortSignal.abort() }))).rejects.toMatchObject({ code: 'E_RUN_STOPPED' });
   });
@@ -410,7 +427,7 @@ describe('onestep evaluate and onestep reference', () => {
     const byHand = await dataStatistics(classifier, memorySource(data, 8), 30);
     expect(statistics.covariance).toBeAllclose(byHand.covariance, { rtol: 1e-6, atol: 1e-12 });
 
-    const args = ['evaluate', 'tiny.safetensors', '--against', 'images.npz', ...extractor, '--images', '3000', '--batch', '20', '--json'];
+    const args = ['evaluate', 'tiny.safetensors', '--against', 'images.npz', ...extractor, '--images', '2000', '--batch', '20', '--json'];
     const first = start(...args, '--out', 'by-cli');
     await new Promise<void>((resolve) => first.child.stderr.on('data', () => first.text.err.includes('images: ') && resolve()));
     first.child.kill('SIGINT');
@@ -422,8 +439,8 @@ describe('onestep evaluate and onestep reference', () => {
     expect(await second.ended, second.text.err).toBe(0);
     const printed = JSON.parse(second.text.out) as Evaluation;
     expect(JSON.parse(await readFile(join(directory, 'by-cli', 'evaluation.json'), 'utf8'))).toEqual(printed);
-    expect(printed.command).toContain('--images 3000');
-    const whole = await evaluate({ student, against: join(directory, 'images.npz'), extractors: classifier, images: 3000, batchSize: 20 });
+    expect(printed.command).toContain('--images 2000');
+    const whole = await evaluate({ student, against: join(directory, 'images.npz'), extractors: classifier, images: 2000, batchSize: 20 });
     expect(printed.metrics['frechet']!.mean).toBe(whole.metrics['frechet']!.mean);
     classifier.dispose();
   });

@@ -17,7 +17,7 @@ import { renderEvaluation } from '../../sinks/render-evaluation.js';
 import { interpolationPicture, isShown, nearestImages, randomPicture, type GalleryPicture } from './gallery.js';
 import { openDataOnce } from './open-data.js';
 import { evaluateSchema, type EvaluateOptions, type ParsedEvaluateOptions } from './options.js';
-import { runPass, stopped } from './pass.js';
+import { asStopped, runPass, stopped } from './pass.js';
 import { ProgressStore } from './progress-store.js';
 import { collectReference, computeScore, namedValues, prepareScores, type CollectOptions, type OpenData, type Score } from './scoring.js';
 import { dataSubject, studentSubject, teacherSubject, type Subject } from './subject.js';
@@ -61,6 +61,8 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
   try {
     subject = await openSubject(parsed, opened.open);
     return await evaluateSubject(parsed, subject, opened.open);
+  } catch (error) {
+    throw asStopped(error, parsed.signal);
   } finally {
     await subject?.close();
     await opened.close();

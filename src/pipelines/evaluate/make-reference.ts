@@ -10,6 +10,7 @@ import { parseOptions } from '../../core/options.js';
 import { writeReference } from '../../metrics/reference.js';
 import { openDataOnce } from './open-data.js';
 import { scoringSchema } from './options.js';
+import { asStopped } from './pass.js';
 import { collectReference, prepareScores } from './scoring.js';
 
 const schema = scoringSchema.pick({ batchSize: true, featureCache: true }).extend({
@@ -42,6 +43,8 @@ export async function makeReference(data: DataSource | string, output: string, o
     const set = await collectReference(score!, { options: settings, store: undefined, checkpointEvery: Infinity, onProgress, signal, say });
     await writeReference(output, set!.statistics);
     return size;
+  } catch (error) {
+    throw asStopped(error, signal);
   } finally {
     await opened.close();
   }

@@ -30,11 +30,19 @@ export interface PassOptions {
   checkpointEvery?: number;
 }
 
+const HELP = 'where it has an output directory, the same call goes on from there';
+
 /** Why an evaluation ended early. */
 export const stopped = (done: number, count: number): RunError =>
-  new RunError('E_RUN_STOPPED', `the evaluation was stopped at ${done} of ${count} images of this pass`, {
-    help: 'where it has an output directory, the same call goes on from there',
-  });
+  new RunError('E_RUN_STOPPED', `the evaluation was stopped at ${done} of ${count} images of this pass`, { help: HELP });
+
+/** What ended an evaluation: reads that a signal ended throw errors of their own, which become `E_RUN_STOPPED`. */
+export function asStopped(error: unknown, signal: AbortSignal | undefined): Error {
+  const byAbort = signal?.aborted === true && (error === signal.reason || (error as Error | undefined)?.name === 'AbortError');
+  return byAbort
+    ? new RunError('E_RUN_STOPPED', 'the evaluation was stopped between two passes', { help: HELP, cause: error })
+    : (error as Error);
+}
 
 /** Runs a pass. While a batch is in use the next one is being made. Throws `E_RUN_STOPPED` after `signal`, between two batches. */
 export async function runPass({ phase, name, count, images, use }: Pass, options: PassOptions): Promise<void> {
