@@ -12,6 +12,8 @@ export default defineConfig({
   },
   format: 'esm',
   target: 'node20',
+  // tsup leaves dependencies out of the bundle, but not optional ones.
+  external: ['sharp'],
   // The names of classes and functions are data: config.json and error messages hold them.
   keepNames: true,
   // The rooms share classes, tokens and registered kernels: each must exist once.

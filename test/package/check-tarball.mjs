@@ -4,6 +4,7 @@
  *
  * Prints a line for each check; the exit code is 1 where one failed.
  */
+import { Buffer } from 'node:buffer';
 import { execFile } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -23,7 +24,7 @@ const EXPORTS = {
   './core': { openBackend: 'function', Adam: 'function' },
   './models': { SongUNet: 'function', freezeConvolutions: 'function' },
   './losses': { distributional: 'function', nonSaturating: 'function' },
-  './data': { shapes: 'function' },
+  './data': { shapes: 'function', edmZip: 'function' },
   './metrics': { frechetDistance: 'function' },
   './sinks': { consoleProgress: 'function' },
 };
@@ -42,6 +43,9 @@ export { distill, distributional, options, optimizer, safetensorsTeacher };
 // @ts-expect-error: unknown options are errors.
 new Adam({ learningRat: 1e-4 });
 `;
+
+/** A pixel of RGB 10, 20, 30. */
+const PNG = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGPgEpEDAABoAD1UCKP3AAAAAElFTkSuQmCC';
 
 const run = async (command, args, { codes = [0], ...options } = {}) => {
   try {
@@ -79,7 +83,16 @@ try {
     );
     tarball = join(temporary, filename);
     const paths = files.map(({ path }) => path);
-    const wanted = ['LICENSE', 'NOTICE', 'README.md', 'dist/cli.js', 'dist/index.d.ts', 'src/core/native/fused-ops.h', 'assets/'];
+    const wanted = [
+      'LICENSE',
+      'NOTICE',
+      'README.md',
+      'dist/cli.js',
+      'dist/index.d.ts',
+      'dist/data/decode-worker.js',
+      'src/core/native/fused-ops.h',
+      'assets/',
+    ];
     const missing = wanted.filter((start) => !paths.some((path) => path.startsWith(start)));
     expect(missing.length === 0, `the tarball lacks ${missing.join(', ')}: npm run build, then see "files" in package.json`);
     const strays = paths.filter((path) => /\.test\.|^test\/|^runs\/|^src\/.*\.ts$/.test(path));
@@ -121,6 +134,22 @@ try {
           if (all.Adam !== core.Adam || all.SongUNet !== models.SongUNet) throw new Error('two copies');
           if (all.Adam.name !== 'Adam') throw new Error('the class Adam is called ' + all.Adam.name);`;
         await run(process.execPath, ['--input-type=module', '-e', code]);
+      });
+      await check('worker threads decode images', async () => {
+        // Two folders of one image each; from the room and from the door, which lie at different depths.
+        for (const folder of ['a', 'b']) {
+          mkdirSync(join(project, 'images', folder), { recursive: true });
+          writeFileSync(join(project, 'images', folder, '1.png'), Buffer.from(PNG, 'base64'));
+        }
+        for (const specifier of ['onestep', 'onestep/data']) {
+          const code = `import { imageFolder } from '${specifier}';
+            const source = imageFolder('images', { workers: 2 });
+            const { size, resolution } = await source.open();
+            const { images, labels } = await source.read(Uint32Array.of(1, 0));
+            const found = JSON.stringify([size, resolution, ...images, ...labels]);
+            if (found !== '[2,1,10,20,30,10,20,30,1,0]') throw new Error('read ' + found);`;
+          await run(process.execPath, ['--input-type=module', '-e', code]);
+        }
       });
       await check('the wasm engine computes', async () => {
         const code = `import { openBackend } from 'onestep/core';
