@@ -1,5 +1,4 @@
 /** Pixels that the feature extractors' networks see, beside those of test/tools/extractor_pixels.py. */
-import * as tf from '@tensorflow/tfjs-core';
 import { expect } from 'vitest';
 import type { TensorFile } from '../../src/core/tensor-file.js';
 import { clipPixels } from '../../src/models/extractors/clip-vit-b32.js';
