@@ -1,10 +1,12 @@
-import { constants } from 'node:os';
-import { ConfigError, RunError } from '../core/errors.js';
+import { RunError } from '../core/errors.js';
 import { writeFileAtomic } from '../core/files.js';
 import { formatBytes, formatNumber } from '../core/format.js';
+import type { DatasetOptions } from '../data/dataset.js';
+import { DATASET_FORMATS } from '../data/detect-format.js';
 import { describeDataset, makeDataset, type DatasetSummary, type MakeDatasetOptions } from '../pipelines/dataset/index.js';
 import { encodePng } from '../sinks/png.js';
 import type { Command } from './command.js';
+import { withInterruption } from './interruption.js';
 
 /** What the shell expects where a program was called wrongly. */
 const USAGE = 2;
@@ -12,65 +14,80 @@ const USAGE = 2;
 const count = (value: unknown) => (typeof value === 'string' && /^\d+$/.test(value) ? Number(value) : value) as number | undefined;
 const whole = (value: number) => formatNumber(value, 1);
 
+/** Such as `10, 5,000 images each`. */
+function classesLine(classes: DatasetSummary['classes']): string {
+  if (classes.length === 0) return 'none';
+  const counts = classes.map(({ images }) => images);
+  const [least, most] = [Math.min(...counts), Math.max(...counts)];
+  return `${whole(classes.length)}, ${least === most ? whole(most) : `${whole(least)} to ${whole(most)}`} images each`;
+}
+
 function report({ name, format, images, looked, shapes, invalid, classes, skipped }: DatasetSummary): string {
   const lines = [
     `${name}: ${format}`,
     `  images   ${whole(images)}${skipped > 0 ? `, ${whole(skipped)} left out` : ''}`,
     ...Object.entries(shapes).map(([shape, number]) => `  size     ${shape}: ${whole(number)} of ${whole(looked)} looked at`),
     ...(invalid.length > 0 ? [`  invalid  ${whole(invalid.length)}`, ...invalid.slice(0, 5).map((line) => `           ${line}`)] : []),
-    `  classes  ${classes.length === 0 ? 'none' : classes.length}`,
-    ...classes.slice(0, 20).map(({ index, name: label, images: number }) => `    ${String(index).padStart(4)}  ${whole(number)}${label === undefined ? '' : `  ${label}`}`),
+    `  classes  ${classesLine(classes)}`,
+    ...classes
+      .slice(0, 20)
+      .map(
+        ({ index, name: label, images: number }) =>
+          `    ${String(index).padStart(4)}  ${whole(number)}${label === undefined ? '' : `  ${label}`}`,
+      ),
     ...(classes.length > 20 ? [`          and ${classes.length - 20} more`] : []),
   ];
   return lines.join('\n');
 }
 
-async function make(source: string, out: string, values: Record<string, unknown>): Promise<number> {
-  const interruption = new AbortController();
-  const stop = (name: NodeJS.Signals) => interruption.abort(name);
-  process.once('SIGINT', stop).once('SIGTERM', stop); // a second one ends the process at once
-  const tty = process.stderr.isTTY;
-  let quarter = -1;
-  const given = {
-    size: count(values['size']),
-    crop: values['crop'] as boolean | undefined,
-    resize: values['resize'] as MakeDatasetOptions['resize'],
-    channels: count(values['channels']) as 1 | 3 | undefined,
-    max: count(values['max']),
-    split: values['split'] as string | undefined,
-    onInvalid: values['on-invalid'] as MakeDatasetOptions['onInvalid'],
-    force: values['force'] as boolean | undefined,
-  };
-  try {
-    const made = await makeDataset(source, out, {
-      ...(Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as MakeDatasetOptions),
-      signal: interruption.signal,
-      onSkip: (error) => console.error(`${tty ? '\r\x1b[2K' : ''}left out: ${error.message.split('\n')[0]}`),
-      onProgress: ({ done, total, skipped, bytes }) => {
-        const line = `${whole(done)} of ${whole(total)} images, ${formatBytes(bytes)}${skipped > 0 ? `, ${whole(skipped)} left out` : ''}`;
-        const reached = Math.floor((4 * done) / total);
-        if (tty) process.stderr.write(`\r\x1b[2K${line}${done === total ? '\n' : ''}`);
-        else if (reached > quarter) console.error(line);
-        quarter = reached;
-      },
-    });
-    console.log(
-      `${made.path}: ${whole(made.images)} images, ${made.resolution} px, ${made.channels} channels, ${made.classes === 0 ? 'no labels' : `${made.classes} classes`}, ${formatBytes(made.bytes)}` +
-        `${made.skipped > 0 ? `; ${whole(made.skipped)} left out` : ''}${made.resumed > 0 ? `; ${whole(made.resumed)} were there already` : ''}`,
-    );
-    return 0;
-  } catch (error) {
-    if (!(error instanceof RunError) || error.code !== 'E_RUN_STOPPED') throw error;
-    console.error(`${tty ? '\n' : ''}onestep: ${error.code}: ${error.message}`);
-    return 128 + constants.signals[interruption.signal.reason as NodeJS.Signals];
-  } finally {
-    process.off('SIGINT', stop).off('SIGTERM', stop);
-  }
-}
+/** Those that were given. */
+const given = <T extends object>(values: T) =>
+  Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Partial<T>;
+
+const make = (source: string, out: string, values: Record<string, unknown>): Promise<number> =>
+  withInterruption(async ({ signal, exitCode }) => {
+    const tty = process.stderr.isTTY;
+    let quarter = -1;
+    try {
+      const made = await makeDataset(source, out, {
+        ...(given({
+          size: count(values['size']),
+          crop: values['crop'],
+          resize: values['resize'],
+          channels: count(values['channels']),
+          max: count(values['max']),
+          format: values['format'],
+          split: values['split'],
+          labels: values['no-labels'] === true ? false : undefined,
+          onInvalid: values['on-invalid'],
+          force: values['force'],
+        }) as MakeDatasetOptions),
+        signal,
+        onSkip: (error) => console.error(`${tty ? '\r\x1b[2K' : ''}left out: ${error.message.split('\n')[0]}`),
+        onProgress: ({ done, total, skipped, bytes }) => {
+          const line = `${whole(done)} of ${whole(total)} images, ${formatBytes(bytes)}${skipped > 0 ? `, ${whole(skipped)} left out` : ''}`;
+          const reached = Math.floor((4 * done) / total);
+          if (tty) process.stderr.write(`\r\x1b[2K${line}${done === total ? '\n' : ''}`);
+          else if (reached > quarter) console.error(line);
+          quarter = reached;
+        },
+      });
+      console.log(
+        `${made.path}: ${whole(made.images)} images, ${made.resolution} px, ${made.channels} channels, ${made.classes === 0 ? 'no labels' : `${made.classes} classes`}, ${formatBytes(made.bytes)}` +
+          `${made.skipped > 0 ? `; ${whole(made.skipped)} left out` : ''}${made.resumed > 0 ? `; ${whole(made.resumed)} were there already` : ''}`,
+      );
+      return 0;
+    } catch (error) {
+      if (!(error instanceof RunError) || error.code !== 'E_RUN_STOPPED') throw error;
+      console.error(`${tty ? '\n' : ''}onestep: ${error.code}: ${error.message}`);
+      return exitCode() ?? 1;
+    }
+  });
 
 export const datasetCommand: Command = {
-  help: `usage: onestep dataset make SOURCE OUT.zip [--size N] [--crop] [--resize METHOD] [--channels 1|3] [--max N] [--split NAME] [--on-invalid stop|skip] [--force]
-       onestep dataset describe SOURCE [--all] [--grid OUT.png] [--split NAME] [--on-invalid stop|skip] [--json]
+  help: `usage: onestep dataset make SOURCE OUT.zip [--size N] [--crop] [--resize METHOD] [--channels 1|3] [--max N] [--format NAME] [--split NAME] [--no-labels]
+                            [--on-invalid stop|skip] [--force]
+       onestep dataset describe SOURCE [--all] [--grid OUT.png] [--format NAME] [--split NAME] [--on-invalid stop|skip] [--json]
 
 SOURCE is told by its content: a zip of images (EDM), a folder of images with dataset.json or with a folder for each class, CIFAR-10's archives packed or
 unpacked, a NumPy archive (.npz), a Parquet file or a folder of them.
@@ -81,7 +98,9 @@ make writes a zip in EDM's format. Interrupted by whatever, the same command goe
   --resize METHOD    lanczos (default), bicubic, bilinear, box, or adm: box halvings, bicubic, centre, as ADM made ImageNet
   --channels 1|3     grey or RGB; default: those of the first image
   --max N            the first N images
+  --format NAME      what SOURCE is, where its content does not tell: ${DATASET_FORMATS.join(', ')}
   --split NAME       of CIFAR-10 (train, test, all) and folders of Parquet files
+  --no-labels        writes no labels; class folders that are no classes
   --on-invalid HOW   stop at an image that cannot be used (default), or skip it and count
   --force            replaces OUT.zip, and what is left of another data set
   --all              looks at every image, not at 1,000
@@ -90,24 +109,35 @@ make writes a zip in EDM's format. Interrupted by whatever, the same command goe
 
 exit code: 0, 1 where it failed, 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM`,
   options: {
-    ...{ size: { type: 'string' }, resize: { type: 'string' }, channels: { type: 'string' }, max: { type: 'string' }, split: { type: 'string' } },
+    ...{
+      size: { type: 'string' },
+      resize: { type: 'string' },
+      channels: { type: 'string' },
+      max: { type: 'string' },
+      split: { type: 'string' },
+      format: { type: 'string' },
+    },
     ...{ 'on-invalid': { type: 'string' }, grid: { type: 'string' } },
-    ...{ crop: { type: 'boolean' }, force: { type: 'boolean' }, all: { type: 'boolean' }, json: { type: 'boolean' } },
+    ...{
+      crop: { type: 'boolean' },
+      force: { type: 'boolean' },
+      'no-labels': { type: 'boolean' },
+      all: { type: 'boolean' },
+      json: { type: 'boolean' },
+    },
   },
   positionals: ['make|describe', 'SOURCE', '[OUT.zip]'],
   async run(values, [action, source, out]) {
     if (action === 'make' && out !== undefined) return make(source!, out, values);
     if (action !== 'describe' || out !== undefined) {
-      const wrong = action === 'make' ? 'expected OUT.zip' : action === 'describe' ? `Unexpected argument '${out}'` : `unknown action '${action}'`;
+      const wrong =
+        action === 'make' ? 'expected OUT.zip' : action === 'describe' ? `Unexpected argument '${out}'` : `unknown action '${action}'`;
       console.error(`onestep: dataset: ${wrong}\nhelp: onestep dataset --help`);
       return USAGE;
     }
-    const { split, 'on-invalid': onInvalid, grid: picture, all, json } = values as Record<string, string | undefined>;
-    if (onInvalid !== undefined && onInvalid !== 'stop' && onInvalid !== 'skip')
-      throw new ConfigError('dataset', [`--on-invalid: expected stop or skip, got '${onInvalid}'`]);
+    const { grid: picture, all, json } = values as Record<string, string | undefined>;
     const { summary, grid } = await describeDataset(source!, {
-      ...(split !== undefined && { split }),
-      ...(onInvalid !== undefined && { onInvalid }),
+      ...(given({ format: values['format'], split: values['split'], onInvalid: values['on-invalid'] }) as DatasetOptions),
       all: Boolean(all),
     });
     if (picture !== undefined && grid) await writeFileAtomic(picture, encodePng(grid));

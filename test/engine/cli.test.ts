@@ -16,6 +16,8 @@ describe('the command line', () => {
       'convert',
       'dataset',
       'preset',
+      'evaluate',
+      'reference',
       'parity',
     ]);
     expect((await project.onestep('doctor', '--help')).stdout).toContain('usage: onestep doctor [--json]');

@@ -10,6 +10,7 @@ import { FileError, RunError } from '../../core/errors.js';
 import { withFileErrors } from '../../core/files.js';
 import { parseOptions } from '../../core/options.js';
 import { openImages } from '../../data/dataset.js';
+import { DATASET_FORMATS } from '../../data/detect-format.js';
 import type { DecodedImage } from '../../data/encoded/encoded-images.js';
 import type { OpenedImages } from '../../data/opened-images.js';
 import { SQUARE_METHODS } from '../../data/square-images.js';
@@ -28,8 +29,12 @@ const makeOptions = z.strictObject({
   channels: z.union([z.literal(1), z.literal(3)]).optional(),
   /** The first images alone. */
   max: z.int().min(1).optional(),
+  /** What the source is; undefined: decided by content. */
+  format: z.enum(DATASET_FORMATS).optional(),
   /** Of CIFAR-10 and Parquet. */
   split: z.string().min(1).optional(),
+  /** Whether labels are kept; without them `dataset.json` says null. */
+  labels: z.boolean().default(true),
   /** What becomes of images that cannot be used. */
   onInvalid: z.enum(['stop', 'skip']).default('stop'),
   workers: z.int().min(1).max(256).optional(),
@@ -127,11 +132,19 @@ export async function makeDataset(source: string, out: string, options: MakeData
   const parsed = parseOptions(makeOptions, options, 'makeDataset');
   const target = resolve(out);
   await checkTarget(source, target, parsed.force);
-  const { split, workers, onInvalid } = parsed;
-  const images = await openImages(source, { onInvalid, ...(split !== undefined && { split }), ...(workers !== undefined && { workers }) });
+  const { format, split, workers, onInvalid } = parsed;
+  const images = await openImages(source, {
+    onInvalid,
+    ...(format !== undefined && { format }),
+    ...(split !== undefined && { split }),
+    ...(workers !== undefined && { workers }),
+  });
   try {
     return await withFileErrors(out, 'write', () =>
-      withLock(`${target}.part.lock`, { ...(parsed.signal && { signal: parsed.signal }) }, () => make(source, target, images, parsed)),
+      withLock(`${target}.part.lock`, { ...(parsed.signal && { signal: parsed.signal }) }, async (waited) => {
+        if (waited) await checkTarget(source, target, parsed.force); // by now another call may have made it
+        return make(source, target, images, parsed);
+      }),
     );
   } catch (error) {
     throw parsed.signal?.aborted === true && !(error instanceof FileError) ? stopped(out) : error;
@@ -140,17 +153,26 @@ export async function makeDataset(source: string, out: string, options: MakeData
   }
 }
 
+/** An error of writing says that nothing is lost. */
+const continued = (error: unknown, target: string) =>
+  error instanceof FileError && error.code.startsWith('E_FILE_')
+    ? new FileError(error.code, error.message.split('\nhelp: ')[0]!, {
+        help: `${error.help ?? 'see above'}; then the same command goes on`,
+        cause: error,
+      })
+    : error;
+
 const stopped = (out: string) =>
   new RunError('E_RUN_STOPPED', `${out}: stopped before it was whole`, { help: 'the same command goes on from here' });
 
 async function make(source: string, target: string, images: OpenedImages, options: z.output<typeof makeOptions>): Promise<MadeDataset> {
-  const { size, crop, resize, channels, max, onInvalid, force, signal, onProgress, onSkip } = options;
+  const { size, crop, resize, channels, max, labels: keepsLabels, onInvalid, force, signal, onProgress, onSkip } = options;
   const total = Math.min(images.size, max ?? Infinity);
   const none = (why: string) =>
     new FileError('E_IMAGE_NONE', `${images.name}: expected images, found ${why}`, { help: 'check the path and the options' });
   if (total === 0) throw none('none');
   const file = await stat(source);
-  const key = keyOf(images, total, { size, crop, resize, channels, onInvalid }, file.isFile() ? file : undefined);
+  const key = keyOf(images, total, { size, crop, resize, channels, keepsLabels, onInvalid }, file.isFile() ? file : undefined);
   const unfinished = await UnfinishedZip.open(target, key, force);
   const { zip, found } = unfinished;
   const state: Omit<MakingState, 'entries' | 'bytes'> = { ...found, skipped: [...found.skipped] };
@@ -162,6 +184,7 @@ async function make(source: string, target: string, images: OpenedImages, option
 
   let saved = performance.now();
   let shown = -Infinity;
+  let finishing = false;
   const show = (last: boolean) => {
     if (!onProgress || (!last && performance.now() - shown < PROGRESS_MILLISECONDS)) return;
     shown = performance.now();
@@ -221,7 +244,8 @@ async function make(source: string, target: string, images: OpenedImages, option
     if (zip.entries === 0) throw none(`none of ${total} that can be used`);
     const count = zip.entries;
     await unfinished.save(state);
-    const labels = images.labels && labelsOf(images.labels, total, new Set(state.skipped));
+    finishing = true;
+    const labels = keepsLabels && images.labels ? labelsOf(images.labels, total, new Set(state.skipped)) : undefined;
     await zip.add('dataset.json', Buffer.concat(labelFile(labels)));
     await unfinished.commit();
     show(true);
@@ -238,13 +262,13 @@ async function make(source: string, target: string, images: OpenedImages, option
     };
   } catch (error) {
     // What there is stays for the next call; where even that cannot be written, the last that could.
-    if (zip.entries > 0 || state.next > 0) await unfinished.save(state).catch(() => undefined);
+    if (!finishing && state.next > 0) await unfinished.save(state).catch(() => undefined);
     await zip.close().catch(() => undefined);
     if (zip.entries === 0) {
       await rm(`${target}.part`, { force: true }).catch(() => undefined);
       await rm(`${target}.part.json`, { force: true }).catch(() => undefined);
     }
-    throw error;
+    throw continued(error, target);
   }
 }
 

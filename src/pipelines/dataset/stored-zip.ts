@@ -57,7 +57,11 @@ export class StoredZip {
   /** Opens `path` and keeps its first `bytes` bytes, `entries` whole entries, which are checked; undefined where they are not there. */
   static async open(path: string, bytes: number, entries: number): Promise<StoredZip | undefined> {
     return withFileErrors(path, 'write', async () => {
-      const handle = await open(path, bytes > 0 ? 'r+' : 'w+');
+      const handle = await open(path, bytes > 0 ? 'r+' : 'w+').catch((error: NodeJS.ErrnoException) => {
+        if (bytes > 0 && error.code === 'ENOENT') return undefined;
+        throw error;
+      });
+      if (!handle) return undefined;
       const zip = new StoredZip(path, handle);
       try {
         if ((await handle.stat()).size < bytes || !(await zip.#adopt(bytes, entries))) {
@@ -136,6 +140,8 @@ export class StoredZip {
   async add(name: string, content: Uint8Array): Promise<void> {
     if (content.length >= MAX32)
       throw new FileError('E_FILE_TOO_LARGE', `${this.path}: ${name}: expected less than 4 GiB, got ${content.length} bytes`);
+    // Before the entry counts: one that fails to be written is not there, and may be added again.
+    if (this.#pendingBytes >= WRITE_BYTES) await this.#write();
     const bytes = Buffer.from(name);
     const checksum = crc32(content);
     this.#record(bytes, checksum, content.length);
@@ -144,7 +150,6 @@ export class StoredZip {
     this.#pending.push(...parts);
     this.#pendingBytes += length;
     this.#position += length;
-    if (this.#pendingBytes >= WRITE_BYTES) await this.#write();
   }
 
   async #write(): Promise<void> {
