@@ -13,9 +13,9 @@ import { withFileErrors } from '../../core/files.js';
 import { readNpz } from '../../core/npz.js';
 import { ImageDigest } from '../../metrics/feature-cache.js';
 import { FeatureCollector } from '../../metrics/feature-collector.js';
-import { readReference } from '../../metrics/reference.js';
+import { readReference, type ReferenceArrays } from '../../metrics/reference.js';
 
-/** A path of an `.npz` with `mu` and `sigma`, of a features file, or of a data set; statistics; a data set. */
+/** A path of an `.npz` with `mu` and `sigma`, of EDM2's `.pkl`, of a features file, or of a data set; statistics; a data set. */
 export type Reference = string | GaussianStatistics | DataSource;
 
 /** Statistics or features that are there without a pass over images. */
@@ -43,7 +43,11 @@ const sha256 = (...parts: (Uint8Array | string)[]): string => {
 const bytesOf = (values: Float64Array) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 
 /** Statistics as a reference. Throws `E_SHAPE` where they are not of the extractor's width. */
-export function statisticsReference(statistics: GaussianStatistics, extractor: FeatureExtractor, name = 'statistics'): ReadyReference {
+export function statisticsReference(
+  { features, probabilities, ...statistics }: ReferenceArrays,
+  extractor: FeatureExtractor,
+  name = 'statistics',
+): ReadyReference {
   const { mean, covariance } = statistics;
   const { dimensions } = extractor;
   if (mean.length !== dimensions || covariance.length !== dimensions ** 2)
@@ -57,7 +61,13 @@ export function statisticsReference(statistics: GaussianStatistics, extractor: F
   return {
     ready: true,
     summary: { kind: 'statistics', name, identity: sha256(bytesOf(mean), bytesOf(covariance)) },
-    set: { extractor: extractor.name, count: 0, statistics },
+    set: {
+      extractor: extractor.name,
+      count: features?.count ?? 0,
+      statistics,
+      ...(features && { features }),
+      ...(probabilities && { probabilities }),
+    },
   };
 }
 
@@ -95,9 +105,12 @@ export async function readyReference(
     const identity = sha256(bytesOf(set.statistics.mean), bytesOf(set.statistics.covariance));
     return { ready: true, summary: { kind: 'features', name, images: set.count, identity }, set };
   }
+  // EDM2's references hold the statistics of several extractors.
+  const statistics = extractor.name.startsWith('dinov2') ? 'fd_dinov2' : 'fid';
+  if (path.endsWith('.pkl')) return statisticsReference(await readReference(path, { statistics }), extractor, name);
   if (!path.endsWith('.npz') || start.readUInt32LE(0) !== 0x04034b50) return undefined;
   // An archive of images is a data set.
-  const arrays = await readNpz(path).catch((error: unknown) => {
+  const arrays = await readNpz(path, ['mu', 'sigma']).catch((error: unknown) => {
     if (error instanceof FileError && error.code === 'E_FILE_FORMAT') return undefined;
     throw error;
   });
