@@ -154,7 +154,7 @@ export async function makeDataset(source: string, out: string, options: MakeData
 }
 
 /** An error of writing says that nothing is lost. */
-const continued = (error: unknown, target: string) =>
+const continued = (error: unknown) =>
   error instanceof FileError && error.code.startsWith('E_FILE_')
     ? new FileError(error.code, error.message.split('\nhelp: ')[0]!, {
         help: `${error.help ?? 'see above'}; then the same command goes on`,
@@ -268,7 +268,7 @@ async function make(source: string, target: string, images: OpenedImages, option
       await rm(`${target}.part`, { force: true }).catch(() => undefined);
       await rm(`${target}.part.json`, { force: true }).catch(() => undefined);
     }
-    throw continued(error, target);
+    throw continued(error);
   }
 }
 
