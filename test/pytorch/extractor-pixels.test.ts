@@ -5,11 +5,11 @@ import { readSafetensors } from '../../src/core/safetensors.js';
 import type { TensorFile } from '../../src/core/tensor-file.js';
 import { engines, useEngine } from '../support/engines.js';
 import { expectPixels } from '../support/extractor-pixels.js';
-import { hasPyTorch, runTool, temporaryDirectory } from '../support/pytorch.js';
+import { hasModules, runTool, temporaryDirectory } from '../support/pytorch.js';
 
 const SIZES = ['32x32', '64x64', '33x7', '1x5', '299x299', '224x224', '513x255', '300x640'];
 
-describe.skipIf(!hasPyTorch)("the extractors' resizing", () => {
+describe.skipIf(!hasModules('PIL'))("the extractors' resizing", () => {
   const path = join(temporaryDirectory(), 'pixels.safetensors');
   let golden: TensorFile;
   beforeAll(async () => {

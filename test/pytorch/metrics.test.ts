@@ -5,16 +5,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { featureRows, writeReference } from '../../src/index.js';
-import { hasPyTorch, runTool, temporaryDirectory } from '../support/pytorch.js';
+import { hasModules, runTool, temporaryDirectory } from '../support/pytorch.js';
 
 const python = process.env['ONESTEP_PYTHON'] ?? 'python3';
-// Found, not imported: torchmetrics imports torchvision, which the tool makes ready first.
-const probe = `import importlib.util, sys
-sys.exit(" ".join(n for n in ["numpy", "scipy", "sklearn", "torchmetrics"] if not importlib.util.find_spec(n)) or None)`;
-const found = hasPyTorch ? spawnSync(python, ['-c', probe], { encoding: 'utf8' }) : undefined;
-if (found && found.status !== 0) console.log(`skipped: ${python} has no ${found.stderr.trim()}; install it with pip`);
-
-describe.skipIf(found?.status !== 0)('metrics in Python', () => {
+describe.skipIf(!hasModules('scipy', 'sklearn', 'torchmetrics'))('metrics in Python', () => {
   const directory = temporaryDirectory();
 
   it('give the golden values', () => {

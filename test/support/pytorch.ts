@@ -16,6 +16,15 @@ if (!hasPyTorch) {
   console.log(`skipped: ${python} has no PyTorch with safetensors (${reason}); name one that has in ONESTEP_PYTHON`);
 }
 
+/** Whether the same Python has these modules as well; says once which not. Found, not imported: some import others that a tool makes ready. */
+export function hasModules(...names: string[]): boolean {
+  if (!hasPyTorch) return false;
+  const probe = 'import importlib.util, sys; print(*[n for n in sys.argv[1:] if not importlib.util.find_spec(n)])';
+  const missing = spawnSync(python, ['-c', probe, ...names], { encoding: 'utf8' }).stdout.trim();
+  if (missing !== '') console.log(`skipped: ${python} has no ${missing}; install it with pip`);
+  return missing === '';
+}
+
 /** Runs a script of test/tools; throws with what it wrote where it fails. */
 export function runTool(script: string, ...args: string[]): string {
   const path = fileURLToPath(new URL(`../tools/${script}`, import.meta.url));
