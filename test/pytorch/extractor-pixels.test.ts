@@ -9,7 +9,7 @@ import { hasModules, runTool, temporaryDirectory } from '../support/pytorch.js';
 
 const SIZES = ['32x32', '64x64', '33x7', '1x5', '299x299', '224x224', '513x255', '300x640'];
 
-describe.skipIf(!hasModules('PIL'))("the extractors' resizing", () => {
+describe.skipIf(!hasModules('PIL', 'timm', 'torchvision'))("the extractors' resizing", () => {
   const path = join(temporaryDirectory(), 'pixels.safetensors');
   let golden: TensorFile;
   beforeAll(async () => {

@@ -8,7 +8,7 @@ import { featureRows, writeReference } from '../../src/index.js';
 import { hasModules, runTool, temporaryDirectory } from '../support/pytorch.js';
 
 const python = process.env['ONESTEP_PYTHON'] ?? 'python3';
-describe.skipIf(!hasModules('scipy', 'sklearn', 'torchmetrics'))('metrics in Python', () => {
+describe.skipIf(!hasModules('scipy', 'sklearn', 'torchmetrics', 'torchvision'))('metrics in Python', () => {
   const directory = temporaryDirectory();
 
   it('give the golden values', () => {
