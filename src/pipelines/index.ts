@@ -17,4 +17,11 @@ export { formatPlan, formatPresets } from './plan-table.js';
 export { describePreset, presets, type Preset, type PresetOptions } from './presets.js';
 export type { PresetFeatureWeights } from './preset-parts.js';
 export { presetTable, type PresetFeatures, type PresetName, type PresetRow } from './preset-table.js';
-export { describeDataset, makeDataset, type DatasetSummary, type MadeDataset, type MakeDatasetOptions, type MakingProgress } from './dataset/index.js';
+export {
+  describeDataset,
+  makeDataset,
+  type DatasetSummary,
+  type MadeDataset,
+  type MakeDatasetOptions,
+  type MakingProgress,
+} from './dataset/index.js';
