@@ -114,13 +114,14 @@ describe.each(engines)('feature extractors on %s', (engine) => {
       expect(tf.memory().numTensors).toBe(prepared);
     });
 
-    it.runIf(name === 'inception-v3')('and class probabilities, without the bias, of the same pass', async () => {
-      const images = hashedImages(IMAGES[0]);
-      const { features, probabilities } = await extractor.extractWithProbabilities!(images, [...IMAGES[0], 3]);
-      expect(features).toBeCloseInL2(await golden.readAsFloat32('features.0'), 1e-5);
-      expect(probabilities).toBeCloseInL2(await golden.readAsFloat32('probabilities.0'), 1e-5);
-      expect(probabilities.length).toBe(2 * extractor.classes!);
-    });
+    if (name === 'inception-v3')
+      it('and class probabilities, without the bias, of the same pass', async () => {
+        const images = hashedImages(IMAGES[0]);
+        const { features, probabilities } = await extractor.extractWithProbabilities!(images, [...IMAGES[0], 3]);
+        expect(features).toBeCloseInL2(await golden.readAsFloat32('features.0'), 1e-5);
+        expect(probabilities).toBeCloseInL2(await golden.readAsFloat32('probabilities.0'), 1e-5);
+        expect(probabilities.length).toBe(2 * extractor.classes!);
+      });
 
     it('leaves nothing when disposed', () => {
       extractor.dispose!();
