@@ -1,7 +1,7 @@
 /**
  * Writes an EDM data set of any number of equal images as a zip, quickly: headers are written here, not by a zip library.
  *
- * Run as `npx tsx test/tools/make-large-zip.ts OUT.zip ENTRIES [shuffled]`.
+ * Run as `npx tsx test/tools/make-large-zip.ts OUT.zip ENTRIES [shuffled] [edm|imagenet|flat]`.
  */
 import { createWriteStream } from 'node:fs';
 import { finished } from 'node:stream/promises';
@@ -12,11 +12,26 @@ export interface LargeZipOptions {
   /** Entries and labels in another order than that of the names, by a fixed permutation. */
   shuffled?: boolean;
   classes?: number;
+  naming?: LargeZipNaming;
 }
 
-/** EDM's naming: a thousand images a folder. */
-export const largeZipName = (index: number): string =>
-  `${String(Math.floor(index / 1000)).padStart(5, '0')}/img${String(index).padStart(8, '0')}.png`;
+const NAMINGS = {
+  /** EDM's: a thousand images a folder. */
+  edm: (index: number) => `${String(Math.floor(index / 1000)).padStart(5, '0')}/img${String(index).padStart(8, '0')}.png`,
+  /** ImageNet's: a folder for each class, names of many lengths. */
+  imagenet: (index: number) => {
+    const folder = `n${String(1440764 + Math.floor(index / 1300) * 9973).padStart(8, '0')}`;
+    return `${folder}/${folder}_${(index % 1300) * 37}.png`;
+  },
+  /** Of many lengths in one folder. */
+  flat: (index: number) => `${index}.png`,
+};
+
+/** How images are named. */
+export type LargeZipNaming = keyof typeof NAMINGS;
+
+/** The name that image `index` has. */
+export const largeZipName = (index: number, naming: LargeZipNaming = 'edm'): string => NAMINGS[naming](index);
 
 /** The label that image `index` has. */
 export const largeZipLabel = (index: number, classes: number): number => Math.floor(index / 1000) % classes;
@@ -37,13 +52,13 @@ function pngOfOneColour(size: number): Buffer {
   return Buffer.concat([signature, chunk('IHDR', header), chunk('IDAT', deflateSync(rows)), chunk('IEND', Buffer.alloc(0))]);
 }
 
-/** Version needed to version made by, shared by both headers: stored, UTF-8, 1980. */
-function shared(content: Buffer, name: Buffer): Buffer {
+/** Version needed to lengths, shared by both headers: stored, UTF-8, 1980. */
+function shared(content: Buffer, checksum: number, name: Buffer): Buffer {
   const bytes = Buffer.alloc(26);
   bytes.writeUInt16LE(45, 0);
   bytes.writeUInt16LE(0x800, 2);
   bytes.writeUInt16LE(0x21, 8);
-  bytes.writeUInt32LE(crc32(content), 10);
+  bytes.writeUInt32LE(checksum, 10);
   bytes.writeUInt32LE(content.length, 14);
   bytes.writeUInt32LE(content.length, 18);
   bytes.writeUInt16LE(name.length, 22);
@@ -51,7 +66,8 @@ function shared(content: Buffer, name: Buffer): Buffer {
 }
 
 /** Writes the zip; with zip64 end records, and zip64 fields for what lies beyond 4 GiB. */
-export async function writeLargeZip(path: string, { entries, shuffled = false, classes = 1000 }: LargeZipOptions): Promise<void> {
+export async function writeLargeZip(path: string, options: LargeZipOptions): Promise<void> {
+  const { entries, shuffled = false, classes = 1000, naming = 'edm' } = options;
   const out = createWriteStream(path, { highWaterMark: 1 << 24 });
   const write = async (bytes: Buffer) => {
     if (!out.write(bytes)) await new Promise<void>((resolve) => out.once('drain', () => resolve()));
@@ -87,18 +103,19 @@ export async function writeLargeZip(path: string, { entries, shuffled = false, c
     offset += 30 + name.length + content.length;
   };
 
-  const template = shared(image, Buffer.from(largeZipName(0)));
+  const checksum = crc32(image);
   for (let k = 0; k < entries; k++) {
-    add(Buffer.from(largeZipName(at(k))), image, template);
+    const name = Buffer.from(largeZipName(at(k), naming));
+    add(name, image, shared(image, checksum, name));
     if (pending.length > 4000) {
       await write(Buffer.concat(pending));
       pending = [];
     }
   }
-  const pairs = Array.from({ length: entries }, (_, k) => `["${largeZipName(at(k))}", ${largeZipLabel(at(k), classes)}]`);
+  const pairs = Array.from({ length: entries }, (_, k) => `["${largeZipName(at(k), naming)}", ${largeZipLabel(at(k), classes)}]`);
   const labels = Buffer.from(`{"labels": [${pairs.join(', ')}]}`);
   const labelName = Buffer.from('dataset.json');
-  add(labelName, labels, shared(labels, labelName));
+  add(labelName, labels, shared(labels, crc32(labels), labelName));
   await write(Buffer.concat(pending));
   for (let k = 0; k < directory.length; k += 4000) await write(Buffer.concat(directory.slice(k, k + 4000)));
 
@@ -124,8 +141,9 @@ export async function writeLargeZip(path: string, { entries, shuffled = false, c
   await finished(out);
 }
 
-const [script, path, entries, order] = process.argv.slice(1);
+const [script, path, entries, ...how] = process.argv.slice(1);
 if (script?.endsWith('make-large-zip.ts')) {
-  if (path === undefined || !(Number(entries) > 0)) throw new Error('usage: make-large-zip.ts OUT.zip ENTRIES [shuffled]');
-  await writeLargeZip(path, { entries: Number(entries), shuffled: order === 'shuffled' });
+  if (path === undefined || !(Number(entries) > 0)) throw new Error('usage: make-large-zip.ts OUT.zip ENTRIES [shuffled] [edm|imagenet|flat]');
+  const naming = (Object.keys(NAMINGS) as LargeZipNaming[]).find((name) => how.includes(name));
+  await writeLargeZip(path, { entries: Number(entries), shuffled: how.includes('shuffled'), ...(naming && { naming }) });
 }
