@@ -4,8 +4,6 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   densityCoverage,
-  featureRows,
-  FeatureStatistics,
   frechet,
   inceptionScore,
   kernelDistance,
@@ -15,20 +13,10 @@ import {
   type FeatureSet,
   type NpyArray,
 } from '../src/index.js';
+import { featureSet, testMetricCases } from './support/metric-cases.js';
 
 const golden = (name: string) => fileURLToPath(new URL(`golden/metrics/${name}`, import.meta.url));
 const expected = JSON.parse(readFileSync(golden('metrics.json'), 'utf8')) as Record<string, number>;
-
-/** The first `count` rows as a set. */
-function setOf({ shape, data }: NpyArray, count = shape[0]!, probabilities?: NpyArray): FeatureSet {
-  const width = shape[1]!;
-  const rows = (data as Float32Array).subarray(0, count * width);
-  const statistics = new FeatureStatistics(width);
-  statistics.add(rows);
-  const set: FeatureSet = { extractor: 'golden', count, statistics: statistics.result(), features: featureRows(rows, width) };
-  if (probabilities) set.probabilities = featureRows(probabilities.data as Float32Array, probabilities.shape[1]!);
-  return set;
-}
 
 describe('metrics beside other implementations', () => {
   let arrays: Map<string, NpyArray>;
@@ -36,8 +24,8 @@ describe('metrics beside other implementations', () => {
   let reference: FeatureSet;
   beforeAll(async () => {
     arrays = await readNpz(golden('metrics.npz'));
-    generated = setOf(arrays.get('generated')!, undefined, arrays.get('probabilities')!);
-    reference = setOf(arrays.get('reference')!);
+    generated = featureSet(arrays.get('generated')!, undefined, arrays.get('probabilities')!);
+    reference = featureSet(arrays.get('reference')!);
   });
   const relative = (found: number | undefined, name: string) => Math.abs(found! / expected[name]! - 1);
 
@@ -46,12 +34,12 @@ describe('metrics beside other implementations', () => {
   });
 
   it('the Fréchet distance of singular covariances', async () => {
-    const few = [setOf(arrays.get('generated')!, 15), setOf(arrays.get('reference')!, 20)] as const;
+    const few = [featureSet(arrays.get('generated')!, 15), featureSet(arrays.get('reference')!, 20)] as const;
     expect(relative((await frechet().compute(...few))['frechet'], 'frechetSingular')).toBeLessThan(1e-10);
   });
 
   it('the kernel distance', async () => {
-    const equal = setOf(arrays.get('generated')!, 260);
+    const equal = featureSet(arrays.get('generated')!, 260);
     const whole = kernelDistance({ subsets: 1, subsetSize: 260 });
     const { kernelDistance: found } = await whole.compute(equal, reference);
     expect(relative(found, 'kernelDistanceOfEqualSizes')).toBeLessThan(1e-10);
@@ -60,6 +48,17 @@ describe('metrics beside other implementations', () => {
       reference,
     );
     expect(Math.abs(mean! - expected['kernelDistance']!)).toBeLessThan((4 * spread!) / Math.sqrt(200));
+  });
+
+  it('the spread of the kernel distance is the deviation over the subsets', async () => {
+    const of = (subsets: number) => kernelDistance({ subsets, subsetSize: 40, seed: 3 }).compute(generated, reference);
+    const [one, two, three] = [await of(1), await of(2), await of(3)].map(({ kernelDistance: mean }) => mean!) as [number, number, number];
+    // The first subsets are the same ones, so that their values follow from the means of one, two and three.
+    const values = [one, 2 * two - one, 3 * three - 2 * two];
+    const deviation = Math.sqrt(values.reduce((sum, value) => sum + (value - three) ** 2, 0) / 3);
+    expect(deviation).toBeGreaterThan(0);
+    expect((await of(3))['kernelDistanceSpread']! / deviation).toBeCloseTo(1, 9);
+    expect((await of(1))['kernelDistanceSpread']).toBe(0);
   });
 
   it('the Inception Score and its spread', async () => {
@@ -87,3 +86,5 @@ describe('metrics beside other implementations', () => {
     );
   });
 });
+
+testMetricCases(golden(''));

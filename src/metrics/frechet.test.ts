@@ -97,6 +97,13 @@ describe('frechetDistance', () => {
     expect(frechetDistance(diagonal([1], [0]), diagonal([1], [0]))).toBe(0);
   });
 
+  it.each([NaN, Infinity])('refuses statistics that hold %d', (value) => {
+    const of = (mean: number, variance: number) => ({ mean: Float64Array.of(0, mean), covariance: Float64Array.of(1, 0, 0, variance) });
+    expect(() => frechetDistance(of(0, 1), of(value, 1))).toThrow(`mean of b: expected finite values, got ${value}`);
+    expect(() => frechetDistance(of(0, value), of(0, 1))).toThrow(`covariance of a: expected finite values, got ${value}`);
+    expect(() => frechetDistance(of(0, value), of(0, 1))).toThrow(expect.objectContaining({ code: 'E_VALUE' }));
+  });
+
   it('refuses statistics of other dimensions', () => {
     const of = (size: number) => ({ mean: new Float64Array(size), covariance: new Float64Array(size * size) });
     expect(() => frechetDistance(of(2), of(3))).toThrow(expect.objectContaining({ code: 'E_SHAPE' }));

@@ -12,7 +12,7 @@ import { productSingularValues } from './linear-algebra/singular-values.js';
  *
  * Works for singular covariances (fewer samples than dimensions): with A = LᵀL and B = MᵀM, tr (A B)^½ is the sum of the singular values of L Mᵀ.
  * No square root is taken of an eigenvalue, so what is left is rounding of the largest covariance times the dimensions, not its square root.
- * Throws `E_SHAPE` where the dimensions differ.
+ * Throws `E_SHAPE` where the dimensions differ, `E_VALUE` for a value that is not finite.
  */
 export function frechetDistance(a: GaussianStatistics, b: GaussianStatistics): number {
   const size = a.mean.length;
@@ -23,6 +23,7 @@ export function frechetDistance(a: GaussianStatistics, b: GaussianStatistics): n
         `frechetDistance: expected ${size} means and ${size * size} covariances, got ${mean.length} and ${covariance.length} in ${name}`,
         { help: 'compare statistics of the same extractor' },
       );
+  requireFinite({ a, b });
 
   let distance = 0;
   for (let i = 0; i < size; i++) distance += (a.mean[i]! - b.mean[i]!) ** 2 + a.covariance[i * size + i]! + b.covariance[i * size + i]!;
@@ -33,6 +34,17 @@ export function frechetDistance(a: GaussianStatistics, b: GaussianStatistics): n
   ];
   for (const value of productSingularValues(factorA.rows, factorA.rank, factorB.rows, factorB.rank, size)) distance -= 2 * value;
   return Math.max(distance, 0);
+}
+
+function requireFinite(sets: Record<string, GaussianStatistics>): void {
+  for (const [name, statistics] of Object.entries(sets))
+    for (const kind of ['mean', 'covariance'] as const) {
+      const at = statistics[kind].findIndex((value) => !Number.isFinite(value));
+      if (at >= 0)
+        throw new ArgumentError('E_VALUE', `frechetDistance: ${kind} of ${name}: expected finite values, got ${statistics[kind][at]}`, {
+          help: 'check the file that they are from, or the extractor',
+        });
+    }
 }
 
 /**

@@ -45,8 +45,10 @@ export class RadialSpectrum {
     this.#fourier = new ImageFourier(height, width);
     const smaller = Math.min(height, width);
     const rings = Math.floor(smaller / 2) + 1;
+    // f min(H, W) = sqrt((u W)² + (v H)²) / max(H, W), of whole numbers: a frequency midway between two rings is so to the last bit.
     this.#ring = Int32Array.from({ length: height * width }, (_, k) => {
-      const ring = Math.round(Math.hypot(cycles(Math.floor(k / width), height), cycles(k % width, width)) * smaller);
+      const [u, v] = [unsigned(Math.floor(k / width), height), unsigned(k % width, width)];
+      const ring = Math.round(Math.sqrt((u * width) ** 2 + (v * height) ** 2) / Math.max(height, width));
       return ring < rings ? ring : -1;
     });
     this.#sizes = new Float64Array(rings);
@@ -103,8 +105,8 @@ export class RadialSpectrum {
   }
 }
 
-/** Cycles per pixel of index `k` of a transform of length `n`, positive and negative ones alike. */
-const cycles = (k: number, n: number): number => Math.min(k, n - k) / n;
+/** Cycles of index `k` over the length `n` of a transform, positive and negative ones alike. */
+const unsigned = (k: number, n: number): number => Math.min(k, n - k);
 
 /** 10 log10 of a power; -Infinity for none. */
 export const decibels = (power: number): number => 10 * Math.log10(power);
