@@ -7,7 +7,7 @@ import { engines, useEngine } from '../support/engines.js';
 import { expectPixels } from '../support/extractor-pixels.js';
 import { hasModules, runTool, temporaryDirectory } from '../support/pytorch.js';
 
-const SIZES = ['32x32', '64x64', '33x7', '1x5', '299x299', '224x224', '513x255', '300x640'];
+const SIZES = ['32x32', '64x64', '33x7', '1x5', '1x1', '9x2', '301x11', '299x299', '224x224', '513x255', '300x640'];
 
 describe.skipIf(!hasModules('PIL', 'timm', 'torchvision'))("the extractors' resizing", () => {
   const path = join(temporaryDirectory(), 'pixels.safetensors');

@@ -1,4 +1,4 @@
-"""Small images and what Pillow makes of them: `python make_resized_images.py OUT_DIRECTORY`.
+"""Small images and what Pillow makes of them: `python make_resized_images.py OUT_DIRECTORY [SEED]`.
 
 Writes cases.json (one row a case) and cases.bin (each input, then its output, as [height, width, channels] in uint8).
 """
@@ -30,8 +30,8 @@ def center_crop(image, size):
     return image.crop((left, top, left + side, top + side)).resize((size, size), Image.LANCZOS)
 
 
-def main(directory):
-    random = np.random.default_rng(5)
+def main(directory, seed=5):
+    random = np.random.default_rng(int(seed))
     cases, blob = [], []
 
     def add(kind, pixels, made, **more):
@@ -62,4 +62,4 @@ def main(directory):
         file.write(b''.join(blob))
 
 
-main(sys.argv[1])
+main(*sys.argv[1:])
