@@ -143,7 +143,8 @@ export async function writeLargeZip(path: string, options: LargeZipOptions): Pro
 
 const [script, path, entries, ...how] = process.argv.slice(1);
 if (script?.endsWith('make-large-zip.ts')) {
-  if (path === undefined || !(Number(entries) > 0)) throw new Error('usage: make-large-zip.ts OUT.zip ENTRIES [shuffled] [edm|imagenet|flat]');
+  if (path === undefined || !(Number(entries) > 0))
+    throw new Error('usage: make-large-zip.ts OUT.zip ENTRIES [shuffled] [edm|imagenet|flat]');
   const naming = (Object.keys(NAMINGS) as LargeZipNaming[]).find((name) => how.includes(name));
   await writeLargeZip(path, { entries: Number(entries), shuffled: how.includes('shuffled'), ...(naming && { naming }) });
 }

@@ -163,4 +163,25 @@ describe('sortNames', () => {
       { numRuns: 300 },
     );
   });
+
+  it.each([
+    ['EDM names', (k: number) => `${String(k % 97).padStart(5, '0')}/img${String(k).padStart(8, '0')}.png`],
+    ['names of many lengths', (k: number) => `n${k % 13}/${k}.JPEG`],
+    ['differences far behind', (k: number) => `${'x'.repeat(200)}${k % 5}${'y'.repeat(150)}${k}`],
+    ['every byte, the zero at the end too', (k: number) => Buffer.from([k % 251, 0, k % 7, k >> 8]).toString('latin1')],
+  ])('sorts thousands of %s, of which some stand twice', (_kind, nameOf) => {
+    // 4,999 has no factor of the step.
+    const names = Array.from({ length: 6000 }, (_, k) => nameOf((k * 1237) % 4999));
+    const sorted = sortNames(NameRecords.of(names));
+    const expected = [...new Set(names)].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+    expect(Array.from(sorted.records.keys(), (k) => sorted.name(k))).toEqual(expected);
+    const records = NameRecords.of(names);
+    expect(Array.from(sorted.records)).toEqual(expected.map((found) => records.records[names.lastIndexOf(found)]));
+  });
+
+  it('tells in which order names lie in their buffer', () => {
+    const names = ['d', 'a', 'c', 'b'];
+    expect(Array.from(NameRecords.of(names).byPlace())).toEqual([0, 1, 2, 3]);
+    expect(Array.from(sortNames(NameRecords.of(names)).byPlace())).toEqual([3, 0, 2, 1]);
+  });
 });
