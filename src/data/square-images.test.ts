@@ -3,7 +3,6 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { expectAsPillow, pillowCases } from '../../test/support/pillow-cases.js';
 import { resizeImage, type ImageBytes } from '../core/pillow/index.js';
-import { centreSquare, squareImage } from './square-images.js';
 
 describe('images resized as Pillow does', () => {
   it.each(pillowCases(fileURLToPath(new URL('../../test/golden/pillow', import.meta.url))))('$kind $filter $from to $to', (one) => {
