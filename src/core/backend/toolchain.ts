@@ -1,7 +1,7 @@
 /**
  * What building the binding takes: Python with pip, a C++ compiler, the headers of Node-API.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { EngineError } from '../errors.js';
@@ -79,15 +79,42 @@ export interface AddonBuild {
   runtimePath: string;
   napi: number;
   output: string;
+  /** Where objects are kept: each source is compiled by itself, two at a time, unless its object, named by `objectName`, is there. */
+  objects?: { directory: string; objectName: (source: string) => string } | undefined;
   cwd?: string;
   signal?: AbortSignal | undefined;
 }
 
 /** Compiles a Node-API addon that uses TensorFlow's C API. Throws {@link EngineError} with the compiler's first error. */
 export async function compileAddon(build: AddonBuild): Promise<void> {
-  const args = ['-std=c++17', '-O2', '-fPIC', '-shared', '-w', '-pthread', `-DNAPI_VERSION=${build.napi}`, '-DBUILDING_NODE_EXTENSION'];
-  args.push(...(build.flags ?? []), ...build.includes.map((directory) => `-I${directory}`), ...build.sources, '-o', build.output);
-  args.push(...build.libraries, `-Wl,-rpath,${build.runtimePath}`);
+  const compiling = ['-std=c++17', '-O2', '-fPIC', '-w', '-pthread', `-DNAPI_VERSION=${build.napi}`, '-DBUILDING_NODE_EXTENSION'];
+  compiling.push(...(build.flags ?? []), ...build.includes.map((directory) => `-I${directory}`));
+  const linking = ['-shared', ...build.libraries, `-Wl,-rpath,${build.runtimePath}`];
+  if (build.objects === undefined) return compile(build, [...compiling, ...build.sources, '-o', build.output, ...linking]);
+
+  const { directory, objectName } = build.objects;
+  mkdirSync(directory, { recursive: true });
+  const waiting = build.sources.map((source) => ({ source, object: join(directory, objectName(source)) }));
+  const objects = waiting.map(({ object }) => object);
+  const worker = async () => {
+    for (let next = waiting.pop(); next; next = waiting.pop()) {
+      if (existsSync(next.object)) continue;
+      const partial = `${next.object}.${process.pid}.partial`;
+      try {
+        await compile(build, [...compiling, '-c', next.source, '-o', partial]);
+        renameSync(partial, next.object);
+      } catch (error) {
+        waiting.length = 0;
+        rmSync(partial, { force: true });
+        throw error;
+      }
+    }
+  };
+  await Promise.all([worker(), worker()]);
+  await compile(build, [...compiling, ...objects, '-o', build.output, ...linking]);
+}
+
+async function compile(build: AddonBuild, args: string[]): Promise<void> {
   const result = await run(build.compiler, args, { cwd: build.cwd, signal: build.signal });
   build.signal?.throwIfAborted();
   if (succeeded(result)) return;

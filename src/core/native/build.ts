@@ -7,7 +7,7 @@
 import { createHash } from 'node:crypto';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { cpus } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { BindingPackage } from '../backend/binding-package.js';
 import { cacheDirectory, withLock } from '../cache.js';
@@ -31,11 +31,15 @@ const SOURCES = [
   'layer-norm.cc',
   'resample.cc',
   'batch-norm.cc',
+  'products.h',
+  'pointwise.cc',
   'winograd.h',
   'winograd.cc',
   'winograd-filter.cc',
+  'attention.cc',
   'reshape.cc',
   'flatten.cc',
+  'spectral-norm.cc',
 ];
 
 const LIBRARY = 'libtensorflow_framework.so.2';
@@ -78,10 +82,15 @@ export function fusedAddon(binding: BindingPackage): string | undefined {
   const files = sources();
   if (files.length === 0 || !existsSync(library) || !existsSync(join(binding.deps, 'include', 'tensorflow', 'c', 'kernels.h')))
     return undefined;
+  const digest = digestOf(files, [FLAGS, processor(), process.platform, process.arch, binding.napi, statSync(library).size]);
+  return join(dirname(binding.addon), `onestep_ops-${digest}.node`);
+}
+
+/** Of the contents of files, and of values beside them. */
+function digestOf(files: readonly string[], values: unknown): string {
   const hash = createHash('sha256');
   for (const file of files) hash.update(readFileSync(file));
-  hash.update(JSON.stringify([FLAGS, processor(), process.platform, process.arch, binding.napi, statSync(library).size]));
-  return join(dirname(binding.addon), `onestep_ops-${hash.digest('hex').slice(0, 16)}.node`);
+  return hash.update(JSON.stringify(values)).digest('hex').slice(0, 16);
 }
 
 export interface FusedBuildOptions {
@@ -112,14 +121,18 @@ export async function buildFused(binding: BindingPackage, options: FusedBuildOpt
   }
 }
 
-async function compile(binding: BindingPackage, output: string, { onMessage, signal }: FusedBuildOptions): Promise<void> {
+async function compile(binding: BindingPackage, output: string, { onMessage, force, signal }: FusedBuildOptions): Promise<void> {
   const [compiler, headers] = [await findCompiler(), findNodeHeaders()];
   for (const { path, found, help } of [compiler, headers]) if (path === undefined) throw new Error(`${found} (${help})`);
   const start = performance.now();
+  // What an object depends on: its source, all headers of ours, the binding's, how it is compiled.
+  const common = sources().filter((file) => file.endsWith('.h'));
+  const digest = (source: string) => digestOf([source, ...common], [FLAGS, compiler, processor(), binding.deps, binding.napi]);
   // Node loads no addon of another ending.
   const partial = output.replace(/\.node$/, '.partial.node');
   mkdirSync(dirname(output), { recursive: true });
   rmSync(partial, { force: true });
+  if (force) rmSync(join(dirname(output), 'objects'), { recursive: true, force: true });
   await compileAddon({
     what: 'the fused operations',
     compiler: compiler.path!,
@@ -130,6 +143,7 @@ async function compile(binding: BindingPackage, output: string, { onMessage, sig
     runtimePath: '$ORIGIN/../../deps/lib',
     napi: binding.napi,
     output: partial,
+    objects: { directory: join(dirname(output), 'objects'), objectName: (source) => `${basename(source)}-${digest(source)}.o` },
     signal,
   });
   await prove(binding, partial, signal);

@@ -37,12 +37,13 @@ class Pool {
       count_ = count;
       next_ = 0;
       wanted_ = threads - 1;
-      running_ = threads - 1;
       generation_++;
     }
     wake_.notify_all();
     take(body, count);
+    // Everything is taken: who has not woken by now is not waited for.
     std::unique_lock<std::mutex> lock(mutex_);
+    wanted_ = 0;
     done_.wait(lock, [this] { return running_ == 0; });
   }
 
@@ -58,6 +59,7 @@ class Pool {
       wake_.wait(lock, [&] { return generation_ != seen; });
       seen = generation_;
       if (index >= wanted_) continue;
+      running_++;
       const auto* body = body_;
       const int64_t count = count_;
       lock.unlock();
@@ -87,6 +89,7 @@ std::atomic<int> threads_{1};
 }  // namespace
 
 void setThreads(int threads) { threads_ = threads < 1 ? 1 : threads; }
+int threads() { return threads_; }
 
 void parallelFor(int64_t count, int64_t work, const std::function<void(int64_t)>& body) {
   int64_t threads = threads_;
@@ -220,7 +223,7 @@ napi_value start(napi_env env, napi_callback_info info) {
   std::call_once(once, [] {
     for (auto* add : {onestep::registerGroupNorm, onestep::registerResidual, onestep::registerAdam, onestep::registerBiasActivation,
                       onestep::registerDepthwise, onestep::registerMaxPool, onestep::registerGelu, onestep::registerLayerNorm, onestep::registerResample,
-                      onestep::registerBatchNorm, onestep::registerWinograd, onestep::registerWinogradFilter, onestep::registerReshape, onestep::registerFlatten}) {
+                      onestep::registerBatchNorm, onestep::registerWinograd, onestep::registerWinogradFilter, onestep::registerPointwise, onestep::registerAttention, onestep::registerReshape, onestep::registerFlatten, onestep::registerSpectralNorm}) {
       problem = add();
       if (!problem.empty()) return;
     }

@@ -91,6 +91,7 @@ template <class V> inline void addTo(double* sums, V v) {
 // Threads
 
 void setThreads(int threads);
+int threads();
 
 // Runs body(i) for i in [0, count) on the pool and on the calling thread; serially where `work`, in elements, is little.
 void parallelFor(int64_t count, int64_t work, const std::function<void(int64_t)>& body);
@@ -163,7 +164,10 @@ std::string registerResample();
 std::string registerBatchNorm();
 std::string registerWinograd();
 std::string registerWinogradFilter();
+std::string registerPointwise();
+std::string registerAttention();
 std::string registerReshape();
 std::string registerFlatten();
+std::string registerSpectralNorm();
 
 }  // namespace onestep

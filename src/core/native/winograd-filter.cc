@@ -11,11 +11,10 @@ using namespace winograd;
 
 // Values of x and dy that are kept at a time.
 constexpr int64_t kMost = 2 << 20;
-// Rows of x's channels whose sums one task makes.
-constexpr int64_t kTask = 4 * kRows;
 
-// Tiles [first, last) of dy [B, H, W, K] to values [panel, 16, rows, 16 channels].
+// Tiles [first, last) of dy [B, H, W, K] to values [panel, kValues, rows, 16 channels].
 template <int M> void transformGradients(const Tiles& tiles, int64_t first, int64_t last, int64_t begin, const float* dy, float* values, int64_t rows) {
+  constexpr int64_t kValues = Kind<M>::kValues;
   const int64_t K = tiles.channels, down = tiles.down, across = tiles.across;
   for (int64_t tile = first; tile < last; tile++) {
     const float* const image = dy + tile / (across * down) * tiles.height * tiles.width * K;
@@ -24,14 +23,16 @@ template <int M> void transformGradients(const Tiles& tiles, int64_t first, int6
               [&](int r, int s, const float* pixel) { pixels[r][s] = pixel; });
     for (int64_t k = 0; k < K; k += 8) {
       float* const to = values + k / kColumns * kValues * rows * kColumns + (tile - begin) * kColumns + k % kColumns;
-      expand<M>([&](int r, int s) { return pixels[r][s] ? load<Float8>(pixels[r][s] + k) : Float8{}; },
+      expand<Kind<M>::kTile, M>([&](int r, int s) { return pixels[r][s] ? load<Float8>(pixels[r][s] + k) : Float8{}; },
                 [&](int i, Float8 v) { store<Float8>(to + i * rows * kColumns, v); });
     }
   }
 }
 
 template <int M> bool filterGradient(const Tiles& of, const Tiles& gradients, const float* x, const float* dy, float* filter, Workspace& workspace) {
-  constexpr int64_t kTaps = Kind<M>::kTaps, kSide = Kind<M>::kSide;
+  constexpr int64_t kTaps = Kind<M>::kTaps, kSide = Kind<M>::kSide, kValues = Kind<M>::kValues;
+  // Rows of x's channels whose sums one task makes.
+  constexpr int64_t kTask = (M == 4 ? 2 : 4) * kRows;
   const int64_t C = of.channels, K = gradients.channels, depth = Kind<M>::kPlanes * C, stride = depth + kPadding;
   const int64_t panels = (K + kColumns - 1) / kColumns, tiles = of.count();
   const int64_t group = std::min(tiles, std::max<int64_t>(2 * kDepth, kMost / kValues / (stride + panels * kColumns)));
@@ -61,7 +62,7 @@ template <int M> bool filterGradient(const Tiles& of, const Tiles& gradients, co
       const int64_t end = std::min(K - panel * kColumns, across * kColumns), step = Kind<M>::kStep;
       for (int64_t row = 0; row < channels; row++)
         for (int64_t k = 0; k < end; k += 8)
-          contract<kTaps>([&](int i) { return load<Float8>(sums + (i * kTask + row) * width + k); },
+          contract<Kind<M>::kTile, kTaps>([&](int i) { return load<Float8>(sums + (i * kTask + row) * width + k); },
                           [&](int r, int s, Float8 v) {
                             const int64_t at = Kind<M>::tap(plane / step, r) * kSide + Kind<M>::tap(plane % step, s);
                             float* const to = filter + (at * C + channel + row) * K + panel * kColumns + k;
@@ -87,7 +88,7 @@ void compute(void* raw, TF_OpKernelContext* context) {
                    "OnestepWinogradFilter: expected [B, H, W, C] and [B, H / stride, W / stride, K], channels in eights, got " +
                        describe(of) + ", " + describe(from) + " and stride " + std::to_string(stride)))
     return;
-  const int64_t side = stride == 1 ? 3 : 4, M = stride == 1 ? 2 : 3;
+  const int64_t side = stride == 1 ? 3 : 4, M = stride == 1 ? resultsOf(from[1], from[2], of[3], from[3]) : 3;
   const Tensor filter = call.output(0, {side, side, of[3], from[3]});
   if (!call.ok() || filter.size() == 0) return;
   if (x.size() == 0) {
@@ -101,7 +102,7 @@ void compute(void* raw, TF_OpKernelContext* context) {
   static Workspace* const kept = new Workspace;
   std::unique_lock<std::mutex> turn(mutex, std::try_to_lock);
   Workspace own;
-  const bool done = (stride == 1 ? filterGradient<2> : filterGradient<3>)(tiles, gradients, x.data(), dy.data(), filter.data(),
+  const bool done = (M == 4 ? filterGradient<4> : M == 2 ? filterGradient<2> : filterGradient<3>)(tiles, gradients, x.data(), dy.data(), filter.data(),
                                                                          turn.owns_lock() ? *kept : own);
   call.expect(done, "OnestepWinogradFilter: out of memory");
 }

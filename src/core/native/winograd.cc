@@ -1,6 +1,6 @@
 // Convolutions and their gradients for the images by Winograd's minimal filtering (winograd.h).
 //
-// The products over channels are 16 products of matrices, [tiles, C] [C, K], made block by block of tiles so that what
+// The products over channels are 16 or 36 products of matrices, [tiles, C] [C, K], made block by block of tiles so that what
 // lies between the transforms stays in the processor's cache. The value of a pixel does not depend on the batch around it.
 #include "winograd.h"
 
@@ -20,8 +20,9 @@ struct Shape {
   int64_t panels() const { return planesOf(to) * panelsOfPlane(); }
 };
 
-// filter [side, side, C, K] to [panel, 16, depth, 16 channels].
+// filter [side, side, C, K] to [panel, kValues, depth, 16 channels].
 template <int M> void transformFilters(const Shape& shape, const float* filter, float* values) {
+  constexpr int64_t kValues = Kind<M>::kValues;
   const int64_t C = shape.from.channels, K = shape.to.channels, depth = shape.depth();
   parallelFor(shape.panels(), depth * K * kValues, [&](int64_t panel) {
     float* const out = values + panel * kValues * depth * kColumns;
@@ -34,14 +35,14 @@ template <int M> void transformFilters(const Shape& shape, const float* filter, 
           const int64_t at = Kind<M>::tap(plane / step, r) * Kind<M>::kSide + Kind<M>::tap(plane % step, s);
           return load<Float8>(filter + (at * C + c) * K + k);
         };
-        expand<Kind<M>::kTaps>(tap, put);
+        expand<Kind<M>::kTile, Kind<M>::kTaps>(tap, put);
       }
   });
 }
 
 // filter [side, side, K, C] of the convolution whose gradient this is, to the same: turned by half a turn, channels exchanged.
 template <int M> void transformTurned(const Shape& shape, const float* filter, float* values) {
-  constexpr int64_t kTaps = Kind<M>::kTaps;
+  constexpr int64_t kTaps = Kind<M>::kTaps, kValues = Kind<M>::kValues;
   const int64_t C = shape.from.channels, K = shape.to.channels, step = shape.to.step;
   parallelFor(shape.panels(), C * K * kValues, [&](int64_t panel) {
     float* const out = values + panel * kValues * C * kColumns;
@@ -56,7 +57,7 @@ template <int M> void transformTurned(const Shape& shape, const float* filter, f
               Kind<M>::tap(plane / step, kTaps - 1 - r) * Kind<M>::kSide + Kind<M>::tap(plane % step, kTaps - 1 - s);
           return load<Float8>(filter + (at * K + k) * C + c);
         };
-        expand<kTaps>(tap, [&](int i, Float8 v) { store<Float8>(square[i][lane], v); });
+        expand<Kind<M>::kTile, kTaps>(tap, [&](int i, Float8 v) { store<Float8>(square[i][lane], v); });
       }
       for (int64_t i = 0; i < kValues; i++)
         for (int64_t j = 0; j < 8; j++) {
@@ -67,8 +68,9 @@ template <int M> void transformTurned(const Shape& shape, const float* filter, f
   });
 }
 
-// One block of tiles: x to values, 16 products, sums to y.
+// One block of tiles: x to values, their products, sums to y.
 template <int M> void convolveTiles(const Shape& shape, int64_t first, int64_t last, const float* x, const float* filters, float* y) {
+  constexpr int64_t kValues = Kind<M>::kValues;
   const int64_t depth = shape.depth(), K = shape.to.channels, height = shape.to.height, width = shape.to.width, step = shape.to.step;
   const int64_t rows = roundUp(last - first, kRows), stride = depth + kPadding, chunk = kPanels * kColumns;
   thread_local Workspace workspace;
@@ -95,22 +97,22 @@ template <int M> void convolveTiles(const Shape& shape, int64_t first, int64_t l
         gather<M>(image, height, width, K, step, top, left, [&](int r, int s, const float* pixel) { pixels[r][s] = const_cast<float*>(pixel); });
         const float* const from = sums + (tile - first) * chunk;
         for (int64_t k = 0; k < end; k += 8)
-          contract<M>([&](int i) { return load<Float8>(from + i * rows * chunk + k); },
+          contract<Kind<M>::kTile, M>([&](int i) { return load<Float8>(from + i * rows * chunk + k); },
                       [&](int r, int s, Float8 v) { if (pixels[r][s]) store<Float8>(pixels[r][s] + k, v); });
       }
     }
 }
 
-// Tiles of a block: values of a megabyte or three, and as many blocks as keep two threads at work to the end.
-int64_t blockOf(const Shape& shape) {
-  const int64_t most = shape.depth() <= 256 ? 96 : 48, tiles = shape.from.count();
+// Tiles of a block: values of half a megabyte or two, and as many blocks as keep two threads at work to the end.
+template <int M> int64_t blockOf(const Shape& shape) {
+  const int64_t most = (shape.depth() <= 256 ? 96 : 48) * 16 / Kind<M>::kValues, tiles = shape.from.count();
   const int64_t blocks = (tiles + most - 1) / most, even = blocks < 8 ? roundUp(blocks, 2) : blocks;
   return roundUp((tiles + even - 1) / even, kRows);
 }
 
 template <int M> void convolve(const Shape& shape, bool transposed, const float* x, const float* filter, float* values, float* y) {
   (transposed ? transformTurned<M> : transformFilters<M>)(shape, filter, values);
-  const int64_t tiles = shape.from.count(), block = blockOf(shape);
+  const int64_t tiles = shape.from.count(), block = blockOf<M>(shape);
   parallelFor((tiles + block - 1) / block, tiles * shape.depth() * shape.to.channels, [&](int64_t i) {
     convolveTiles<M>(shape, i * block, std::min(tiles, (i + 1) * block), x, values, y);
   });
@@ -149,9 +151,10 @@ void compute(void* raw, TF_OpKernelContext* context) {
   if (!call.ok() || y.size() == 0) return;
 
   Shape shape{{of[0], of[1], of[2], of[3], transposed ? 1 : stride}, {of[0], height, width, K, transposed ? stride : 1}};
+  const int64_t M = stride == 1 ? resultsOf(height, width, of[3], K) : 3, values = M == 4 ? Kind<4>::kValues : Kind<2>::kValues;
   // A plane of odd pixels begins one earlier and has one pixel less where the length is odd.
   const auto tilesOver = [&, stride = stride](int64_t length) {
-    if (stride == 1) return (length + 1) / 2;
+    if (stride == 1) return (length + M - 1) / M;
     return transposed ? std::max((length + 1) / 2 + 2, length / 2 + 3) / 3 : (length + 2) / 3;
   };
   shape.from.down = shape.to.down = tilesOver(height);
@@ -162,9 +165,9 @@ void compute(void* raw, TF_OpKernelContext* context) {
   static Workspace* const kept = new Workspace;
   std::unique_lock<std::mutex> turn(mutex, std::try_to_lock);
   Workspace own;
-  float* const values = (turn.owns_lock() ? *kept : own).reserve(shape.panels() * kColumns * kValues * shape.depth());
-  if (!call.expect(values != nullptr, "OnestepWinograd: out of memory")) return;
-  (stride == 1 ? convolve<2> : convolve<3>)(shape, transposed, x.data(), filter.data(), values, y.data());
+  float* const filters = (turn.owns_lock() ? *kept : own).reserve(shape.panels() * kColumns * values * shape.depth());
+  if (!call.expect(filters != nullptr, "OnestepWinograd: out of memory")) return;
+  (M == 4 ? convolve<4> : M == 2 ? convolve<2> : convolve<3>)(shape, transposed, x.data(), filter.data(), filters, y.data());
 }
 
 }  // namespace

@@ -1,62 +1,43 @@
-// Convolutions by Winograd's minimal filtering with tiles of 4x4 (Lavin and Gray 2015, arXiv 1509.09308), for the two kinds
-// of which the networks consist, each with a frame of one zero:
+// Convolutions by Winograd's minimal filtering (Lavin and Gray 2015, arXiv 1509.09308), for the two kinds of which the
+// networks consist, each with a frame of one zero:
 //
-//   3x3, stride 1   M = 2: 2x2 results of a 3x3 filter, F(2x2, 3x3)
-//   4x4, stride 2   M = 3: one of four planes of every second pixel, 3x3 results of a 2x2 filter, F(3x3, 2x2)
+//   3x3, stride 1   M = 4: 4x4 results of a 3x3 filter out of tiles of 6x6, F(4x4, 3x3); 36 multiplications for 144
+//                   M = 2: 2x2 results out of tiles of 4x4, F(2x2, 3x3); 16 for 36, for images that 4x4 does not divide well
+//   4x4, stride 2   M = 3: one of four planes of every second pixel, 3x3 results of a 2x2 filter, F(3x3, 2x2); 16 for 36
 //
-//   y = Aᵀ [ (G g Gᵀ) ⊙ (Bᵀ d B) ] A, with 16 multiplications a tile where the direct sum has 36
+//   y = Aᵀ [ (G g Gᵀ) ⊙ (Bᵀ d B) ] A
 //
-// The points 0, 1, -1 and infinity give both the same B; a gradient for the filter exchanges the roles of y and g.
+// Tiles of 4x4 take the points 0, 1, -1 and infinity. Tiles of 6x6 take 0, ±5/8, ±3/2 and infinity, which lose least to
+// rounding: 8e-7 of the results' norm at 64 channels, 1.7e-6 with the usual ±1 and ±2. A gradient for the filter exchanges
+// the roles of y and g.
 #pragma once
 
-#include <algorithm>
-#include <cstdlib>
-#include <memory>
-
-#include "fused-ops.h"
+#include "products.h"
 
 namespace onestep::winograd {
 
-constexpr int64_t kValues = 16;              // of a transformed tile
-constexpr int64_t kRows = 6, kColumns = 16;  // of a micro-kernel: 12 sums of eight lanes, which registers hold
 constexpr int64_t kPanels = 4;               // micro-kernels side by side before their sums are transformed back
-constexpr int64_t kDepth = 128;              // terms that are summed before they join the total
 constexpr int64_t kPadding = 16;             // keeps rows of 2^n channels out of the same lines of the cache
-
-constexpr int64_t roundUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
-
-// Memory that is kept for the next call: fresh pages cost as much as what is computed in them.
-class Workspace {
- public:
-  // Null where there is no memory.
-  float* reserve(int64_t size) {
-    if (size > size_) {
-      memory_.reset();
-      const size_t bytes = static_cast<size_t>(roundUp(size * static_cast<int64_t>(sizeof(float)), 64));
-      memory_.reset(static_cast<float*>(std::aligned_alloc(64, bytes)));
-      size_ = memory_ ? size : 0;
-      if (memory_) std::memset(memory_.get(), 0, bytes);
-    }
-    return memory_.get();
-  }
-
- private:
-  struct Free {
-    void operator()(float* p) const { std::free(p); }
-  };
-  std::unique_ptr<float, Free> memory_;
-  int64_t size_ = 0;
-};
 
 // The kind of convolution by the width of its tiles' results.
 template <int M> struct Kind {
-  static constexpr int64_t kStep = M == 2 ? 1 : 2;           // stride
-  static constexpr int64_t kTaps = M == 2 ? 3 : 2;           // of a plane's filter, a side
+  static constexpr int64_t kStep = M == 3 ? 2 : 1;           // stride
+  static constexpr int64_t kTaps = M == 3 ? 2 : 3;           // of a plane's filter, a side
+  static constexpr int64_t kTile = M + kTaps - 1;            // a side
+  static constexpr int64_t kValues = kTile * kTile;          // of a transformed tile
   static constexpr int64_t kSide = kStep * kTaps;            // of the whole filter
   static constexpr int64_t kPlanes = kStep * kStep;
   // Which tap of the whole filter is tap r of the plane that begins at pixel `parity`.
-  static constexpr int64_t tap(int64_t parity, int64_t r) { return M == 2 ? r : 2 * r + 1 - parity; }
+  static constexpr int64_t tap(int64_t parity, int64_t r) { return kStep == 1 ? r : 2 * r + 1 - parity; }
 };
+
+// The width of tiles' results at stride 1: the one whose tiles take fewer multiplications; the smaller where few tiles of an
+// image share large filters, whose transform costs what 20 to 40 tiles do. Never depends on the batch: nor do values then.
+inline int64_t resultsOf(int64_t height, int64_t width, int64_t C, int64_t K) {
+  const auto tiles = [=](int64_t M) { return ((height + M - 1) / M) * ((width + M - 1) / M); };
+  const bool fewer = tiles(4) * Kind<4>::kValues < tiles(2) * Kind<2>::kValues;
+  return fewer && (tiles(4) > 4 || C * K < 256 * 256) ? 4 : 2;
+}
 
 // Tiles over images of which every `step`-th pixel makes a plane; the tiles' results touch.
 struct Tiles {
@@ -64,57 +45,109 @@ struct Tiles {
   int64_t count() const { return batch * down * across; }
 };
 
-// G g Gᵀ: N x N values, one vector of channels each, to 16.
-template <int N, class Get, class Put> inline void expand(Get get, Put put) {
-  Float8 rows[4][N];
+// The transforms of a line of a tile of T values.
+
+constexpr float kA = 0.625f, kB = 1.5f, kAA = kA * kA, kBB = kB * kB;
+
+// G g: N taps to T.
+template <int T, int N> inline void expandLine(const Float8* g, Float8* out) {
+  out[T - 1] = g[N - 1];
+  if constexpr (T == 4) {
+    out[0] = g[0];
+    const Float8 even = N == 3 ? 0.5f * (g[0] + g[2]) : 0.5f * g[0], odd = 0.5f * g[1];
+    out[1] = even + odd;
+    out[2] = even - odd;
+  } else {
+    constexpr float a = 0.5f / (kAA * (kAA - kBB)), b = 0.5f / (kBB * (kBB - kAA));
+    out[0] = g[0] * (1.0f / (kAA * kBB));
+    Float8 oddA = g[1] * (kA * a), oddB = g[1] * (kB * b);
+    if constexpr (N == 4) {
+      oddA += g[3] * (kA * kAA * a);
+      oddB += g[3] * (kB * kBB * b);
+    }
+    const Float8 evenA = g[0] * a + g[2] * (kAA * a), evenB = g[0] * b + g[2] * (kBB * b);
+    out[1] = evenA + oddA;
+    out[2] = evenA - oddA;
+    out[3] = evenB + oddB;
+    out[4] = evenB - oddB;
+  }
+}
+
+// Aᵀ m: T values to N.
+template <int T, int N> inline void contractLine(const Float8* m, Float8* out) {
+  const Float8 sum = m[1] + m[2], difference = m[1] - m[2];
+  if constexpr (T == 4) {
+    out[0] = m[0] + sum;
+    out[1] = N == 2 ? difference - m[3] : difference;
+    if constexpr (N == 3) out[2] = sum - m[3];
+  } else {
+    const Float8 sumB = m[3] + m[4], differenceB = m[3] - m[4];
+    out[0] = m[0] + sum + sumB;
+    out[1] = difference * kA + differenceB * kB;
+    out[2] = sum * kAA + sumB * kBB;
+    if constexpr (N == 4) out[3] = difference * (kA * kAA) + differenceB * (kB * kBB);
+    out[N - 1] += m[5];
+  }
+}
+
+// Bᵀ d: T values to as many.
+template <int T> inline void transformLine(const Float8* d, Float8* out) {
+  if constexpr (T == 4) {
+    out[0] = d[0] - d[2];
+    out[1] = d[1] + d[2];
+    out[2] = d[2] - d[1];
+    out[3] = d[1] - d[3];
+  } else {
+    const Float8 evenA = d[4] - d[2] * kBB, oddA = (d[3] - d[1] * kBB) * kA;
+    const Float8 evenB = d[4] - d[2] * kAA, oddB = (d[3] - d[1] * kAA) * kB;
+    out[0] = d[0] * (kAA * kBB) + (d[4] - d[2] * (kAA + kBB));
+    out[1] = evenA + oddA;
+    out[2] = evenA - oddA;
+    out[3] = evenB + oddB;
+    out[4] = evenB - oddB;
+    out[5] = d[1] * (kAA * kBB) + (d[5] - d[3] * (kAA + kBB));
+  }
+}
+
+// G g Gᵀ: N x N values, one vector of channels each, to T x T.
+template <int T, int N, class Get, class Put> inline void expand(Get get, Put put) {
+  Float8 lines[T][N], in[N], out[T];
   for (int s = 0; s < N; s++) {
-    const Float8 first = get(0, s), last = get(N - 1, s);
-    const Float8 even = N == 3 ? 0.5f * (first + last) : 0.5f * first, odd = N == 3 ? 0.5f * get(1, s) : 0.5f * last;
-    rows[0][s] = first;
-    rows[1][s] = even + odd;
-    rows[2][s] = even - odd;
-    rows[3][s] = last;
+    for (int r = 0; r < N; r++) in[r] = get(r, s);
+    expandLine<T, N>(in, out);
+    for (int i = 0; i < T; i++) lines[i][s] = out[i];
   }
-  for (int i = 0; i < 4; i++) {
-    const Float8 first = rows[i][0], last = rows[i][N - 1];
-    const Float8 even = N == 3 ? 0.5f * (first + last) : 0.5f * first, odd = N == 3 ? 0.5f * rows[i][1] : 0.5f * last;
-    put(4 * i, first);
-    put(4 * i + 1, even + odd);
-    put(4 * i + 2, even - odd);
-    put(4 * i + 3, last);
+  for (int i = 0; i < T; i++) {
+    expandLine<T, N>(lines[i], out);
+    for (int j = 0; j < T; j++) put(T * i + j, out[j]);
   }
 }
 
-// Aᵀ m A: 16 values to N x N.
-template <int N, class Get, class Put> inline void contract(Get get, Put put) {
-  Float8 rows[N][4];
-  const auto fold = [](Float8 a, Float8 b, Float8 c, Float8 d, auto place) {
-    const Float8 sum = b + c, difference = b - c;
-    place(0, a + sum);
-    place(1, N == 2 ? difference - d : difference);
-    if (N == 3) place(2, sum - d);
-  };
-  for (int s = 0; s < 4; s++)
-    fold(get(s), get(4 + s), get(8 + s), get(12 + s), [&](int i, Float8 v) { rows[i][s] = v; });
-  for (int i = 0; i < N; i++)
-    fold(rows[i][0], rows[i][1], rows[i][2], rows[i][3], [&](int j, Float8 v) { put(i, j, v); });
+// Aᵀ m A: T x T values to N x N.
+template <int T, int N, class Get, class Put> inline void contract(Get get, Put put) {
+  Float8 lines[N][T], in[T], out[N];
+  for (int s = 0; s < T; s++) {
+    for (int r = 0; r < T; r++) in[r] = get(T * r + s);
+    contractLine<T, N>(in, out);
+    for (int i = 0; i < N; i++) lines[i][s] = out[i];
+  }
+  for (int i = 0; i < N; i++) {
+    contractLine<T, N>(lines[i], out);
+    for (int j = 0; j < N; j++) put(i, j, out[j]);
+  }
 }
 
-// Bᵀ d B: 4 x 4 values to 16.
-template <class Get, class Put> inline void transformTile(Get get, Put put) {
-  Float8 rows[4][4];
-  for (int s = 0; s < 4; s++) {
-    const Float8 a = get(0, s), b = get(1, s), c = get(2, s), d = get(3, s);
-    rows[0][s] = a - c;
-    rows[1][s] = b + c;
-    rows[2][s] = c - b;
-    rows[3][s] = b - d;
+// Bᵀ d B: T x T values to as many.
+template <int T, class Get, class Put> inline void transformTile(Get get, Put put) {
+  Float8 lines[T][T], in[T], out[T];
+  for (int s = 0; s < T; s++) {
+    for (int r = 0; r < T; r++) in[r] = get(r, s);
+    transformLine<T>(in, out);
+    for (int i = 0; i < T; i++) lines[i][s] = out[i];
   }
-  for (int i = 0; i < 4; i++) {
-    put(4 * i, rows[i][0] - rows[i][2]);
-    put(4 * i + 1, rows[i][1] + rows[i][2]);
-    put(4 * i + 2, rows[i][2] - rows[i][1]);
-    put(4 * i + 3, rows[i][1] - rows[i][3]);
+  for (int i = 0; i < T; i++) {
+    transformLine<T>(lines[i], out);
+    for (int j = 0; j < T; j++) put(T * i + j, out[j]);
   }
 }
 
@@ -131,8 +164,9 @@ inline void gather(const float* image, int64_t height, int64_t width, int64_t ch
     }
 }
 
-// Tiles [first, last) of x to values [16, rows, stride], a tile's planes one after the other in its row.
+// Tiles [first, last) of x to values [kValues, rows, stride], a tile's planes one after the other in its row.
 template <int M> void transformTiles(const Tiles& tiles, int64_t first, int64_t last, const float* x, float* values, int64_t rows, int64_t stride) {
+  constexpr int kTile = Kind<M>::kTile;
   const auto [batch, height, width, channels, step, down, across] = tiles;
   for (int64_t tile = first; tile < last; tile++) {
     const int64_t column = tile % across * M, row = tile / across % down * M;
@@ -140,42 +174,13 @@ template <int M> void transformTiles(const Tiles& tiles, int64_t first, int64_t 
     for (int64_t plane = 0; plane < step * step; plane++) {
       const int64_t odd[2] = {plane / step, plane % step};
       const int64_t top = step == 1 ? row - 1 : 2 * (row - odd[0]) + odd[0], left = step == 1 ? column - 1 : 2 * (column - odd[1]) + odd[1];
-      const float* pixels[4][4];
-      gather<4>(image, height, width, channels, step, top, left, [&](int r, int s, const float* pixel) { pixels[r][s] = pixel; });
+      const float* pixels[kTile][kTile];
+      gather<kTile>(image, height, width, channels, step, top, left, [&](int r, int s, const float* pixel) { pixels[r][s] = pixel; });
       float* const to = values + (tile - first) * stride + plane * channels;
       for (int64_t c = 0; c < channels; c += 8)
-        transformTile([&](int r, int s) { return pixels[r][s] ? load<Float8>(pixels[r][s] + c) : Float8{}; },
+        transformTile<kTile>([&](int r, int s) { return pixels[r][s] ? load<Float8>(pixels[r][s] + c) : Float8{}; },
                       [&](int i, Float8 v) { store<Float8>(to + i * rows * stride + c, v); });
     }
-  }
-}
-
-inline Float8 broadcast(float x) { return Float8{x, x, x, x, x, x, x, x}; }
-
-// sums[6, 16] = a[6, depth] b[depth, 16], in parts of the depth: the fewer terms a running sum has, the less rounding loses.
-// a's element (r, c) lies at r * rowStep + c * depthStep.
-inline void multiply(const float* a, int64_t rowStep, int64_t depthStep, const float* b, int64_t depth, float* sums, int64_t width) {
-  for (int64_t from = 0; from < depth; from += kDepth) {
-    const int64_t part = std::min(kDepth, depth - from);
-    Float8 s[kRows][2] = {};
-#pragma GCC unroll 4
-    for (int64_t c = 0; c < part; c++) {
-      const Float8 b0 = load<Float8>(b + c * kColumns), b1 = load<Float8>(b + c * kColumns + 8);
-#pragma GCC unroll 6
-      for (int64_t r = 0; r < kRows; r++) {
-        const Float8 v = broadcast(a[r * rowStep + c * depthStep]);
-        s[r][0] += v * b0;
-        s[r][1] += v * b1;
-      }
-    }
-#pragma GCC unroll 6
-    for (int64_t r = 0; r < kRows; r++)
-      for (int64_t half = 0; half < 2; half++) {
-        float* const sum = sums + r * width + 8 * half;
-        store<Float8>(sum, from == 0 ? s[r][half] : load<Float8>(sum) + s[r][half]);
-      }
-    a += part * depthStep;
-    b += part * kColumns;
   }
 }
 

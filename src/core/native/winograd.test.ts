@@ -113,7 +113,8 @@ describe.runIf(engines.includes('tensorflow'))("Winograd's convolutions", () => 
       const wrong = y.map((image) => image.flatMap((row, i) => row.flatMap((pixel, j) => (pixel.every(Number.isFinite) ? [] : [[i, j]]))));
       expect(wrong[1]).toEqual([]);
       expect(wrong[0]!.length).toBeGreaterThanOrEqual(9);
-      for (const [i, j] of wrong[0]!) expect(Math.max(Math.abs(i! - 8), Math.abs(j! - 8))).toBeLessThanOrEqual(2);
+      // In the results of the tiles of 6x6 that hold it.
+      for (const [i, j] of wrong[0]!) expect(Math.max(Math.abs(i! - 8), Math.abs(j! - 8))).toBeLessThanOrEqual(4);
     });
   });
 

@@ -6,6 +6,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { fusedDepthwise, fusedMaxPoolGrad } from '../../native/windows.js';
 import { windowCorrection } from './avg-pool-grad.js';
 import { composed, frame, type ComposedKernel } from './kernel.js';
+import { pointwise, pointwiseBackpropFilter, pointwiseBackpropInput } from '../../native/pointwise.js';
 import { winograd, winogradBackpropFilter, winogradBackpropInput } from '../../native/winograd.js';
 import { oneDnnConv2D, oneDnnConv2DBackpropFilter, oneDnnConv2DBackpropInput } from './onednn.js';
 
@@ -88,7 +89,7 @@ const convolutions = (prefix: string, forward: string, depthwise: boolean): Comp
     if (quick) return quick;
     const attrs = named(x!.shape, filter!.shape, given, depthwise);
     const run = (images: tf.Tensor, how: any) =>
-      (depthwise ? undefined : (winograd(images, filter!, how) ?? oneDnnConv2D(images, filter!, how))) ??
+      (depthwise ? undefined : (pointwise(images, filter!, how) ?? winograd(images, filter!, how) ?? oneDnnConv2D(images, filter!, how))) ??
       stock({ x: images, filter: filter! }, how);
     return isNamed(attrs.pad) ? run(x!, attrs) : run(put(x!, convFrame(x!.shape, filter!.shape, attrs, depthwise)), valid(attrs));
   }),
@@ -97,8 +98,11 @@ const convolutions = (prefix: string, forward: string, depthwise: boolean): Comp
     if (quick) return quick;
     const attrs = named(given.inputShape, filter!.shape, given, depthwise);
     const run = (how: any) =>
-      (depthwise ? undefined : (winogradBackpropInput(dy!, filter!, how) ?? oneDnnConv2DBackpropInput(dy!, filter!, how))) ??
-      stock({ dy: dy!, filter: filter! }, how);
+      (depthwise
+        ? undefined
+        : (pointwiseBackpropInput(dy!, filter!, how) ??
+          winogradBackpropInput(dy!, filter!, how) ??
+          oneDnnConv2DBackpropInput(dy!, filter!, how))) ?? stock({ dy: dy!, filter: filter! }, how);
     if (isNamed(attrs.pad)) return run(attrs);
     const around = convFrame(attrs.inputShape, filter!.shape, attrs, depthwise);
     return cut(run({ ...valid(attrs), inputShape: framedShape(attrs.inputShape, around) }), around);
@@ -106,8 +110,11 @@ const convolutions = (prefix: string, forward: string, depthwise: boolean): Comp
   composed('tensorflow', `${prefix}BackpropFilter`, ({ x, dy }, given, stock) => {
     const attrs = named(x!.shape, given.filterShape, given, depthwise);
     const run = (images: tf.Tensor, how: any) =>
-      (depthwise ? undefined : (winogradBackpropFilter(images, dy!, how) ?? oneDnnConv2DBackpropFilter(images, dy!, how))) ??
-      stock({ x: images, dy: dy! }, how);
+      (depthwise
+        ? undefined
+        : (pointwiseBackpropFilter(images, dy!, how) ??
+          winogradBackpropFilter(images, dy!, how) ??
+          oneDnnConv2DBackpropFilter(images, dy!, how))) ?? stock({ x: images, dy: dy! }, how);
     return isNamed(attrs.pad) ? run(x!, attrs) : run(put(x!, convFrame(x!.shape, attrs.filterShape, attrs, depthwise)), valid(attrs));
   }),
 ];
