@@ -14,5 +14,6 @@ export { layerNorm } from './layer-norm.js';
 export { leakyRelu } from './leaky-relu.js';
 export { residualAdd } from './residual-add.js';
 export { silu } from './silu.js';
+export { spectralNorm } from './spectral-norm.js';
 export { zeroLike } from './tape.js';
 export { stopGradient } from './stop-gradient.js';

@@ -3,7 +3,7 @@
  * its largest singular value, one power iteration a training forward.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { stopGradient } from '../../core/autodiff/index.js';
+import { spectralNorm } from '../../core/autodiff/index.js';
 import type { NamedTensor, Parameter } from '../../core/parameter.js';
 import { type zeros, normal, pytorchDefault } from './initializers.js';
 import type { Place } from './layers.js';
@@ -50,24 +50,12 @@ export class SpectralNormConv2d extends Module {
   forward(x: tf.Tensor4D): tf.Tensor4D {
     return tf.tidy(() => {
       const { stride, pad } = this.#options;
-      const weight = this.weight.value as tf.Tensor4D;
-      const y = tf.conv2d(x, tf.div<tf.Tensor4D>(weight, this.#largestSingularValue(weight)), stride, pad);
+      const { weight, u, v } = spectralNorm(this.weight.value as tf.Tensor4D, this.#u.value);
+      this.#u.assign(u);
+      this.#v.assign(v);
+      const y = tf.conv2d(x, weight, stride, pad);
       return this.bias ? tf.add(y, this.bias.value) : y;
     });
-  }
-
-  #largestSingularValue(weight: tf.Tensor4D): tf.Tensor {
-    const outputs = weight.shape[3];
-    stopGradient(() => {
-      const matrix = tf.reshape(weight, [-1, outputs]) as tf.Tensor2D;
-      const v = normalize(tf.matMul(matrix, tf.reshape(this.#u.value, [outputs, 1])));
-      const u = normalize(tf.matMul(matrix, v, true));
-      this.#v.assign(tf.reshape(v, [-1]));
-      this.#u.assign(tf.reshape(u, [-1]));
-    });
-    const matrix = tf.reshape(weight, [-1, outputs]) as tf.Tensor2D;
-    const projected = tf.matMul(tf.reshape(this.#v.value, [1, -1]) as tf.Tensor2D, matrix);
-    return tf.sum(tf.mul(projected, this.#u.value));
   }
 }
 
@@ -76,7 +64,3 @@ const unit: typeof zeros = (random, tensor) => {
   const norm = Math.hypot(...values);
   return values.map((value) => value / norm);
 };
-
-function normalize(x: tf.Tensor2D): tf.Tensor2D {
-  return tf.div(x, tf.maximum(tf.norm(x), 1e-12));
-}
