@@ -27,6 +27,17 @@ const biasActivationKernel: (inputs: KernelInputs<'x' | 'bias'>, attrs: Attrs) =
   },
 });
 
-/** `activation(x + bias)`; `x` is `[..., C]`, `bias` `[C]`. Has gradients of every order and keeps the result for them. */
+const biasKernel: (inputs: KernelInputs<'x' | 'bias'>, attrs: object) => tf.Tensor = defineKernel({
+  name: 'OnestepBias',
+  forward: ({ inputs: { x, bias } }: ForwardContext<KernelInputs<'x' | 'bias'>, object>): tf.Tensor => tf.add(x, bias),
+  engines: { tensorflow: ({ inputs: { x, bias } }) => fusedBiasActivation(x, bias, 'none') },
+  gradient: ({ dy, present: { bias } }) => ({ x: () => dy, bias: () => unbroadcast(dy, bias.shape) }),
+});
+
+/**
+ * `activation(x + bias)`; `x` is `[..., C]`, `bias` `[C]`.
+ *
+ * Has gradients of every order; keeps the result for them where there is an activation.
+ */
 export const biasActivation = <T extends tf.Tensor>(x: T, bias: tf.Tensor, activation: Activation = 'none'): T =>
-  activation === 'none' ? tf.add<T>(x, bias) : (biasActivationKernel({ x, bias }, { activation }) as T);
+  (activation === 'none' ? biasKernel({ x, bias }, {}) : biasActivationKernel({ x, bias }, { activation })) as T;

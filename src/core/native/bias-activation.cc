@@ -1,4 +1,4 @@
-// y = min(max(x + bias, 0), bound) over [..., C]: ReLU where the bound is infinite, ReLU6 where it is 6.
+// y = min(max(x + bias, least), bound) over [..., C]: ReLU from 0 to infinity, ReLU6 from 0 to 6, the bias alone without bounds.
 #include "fused-ops.h"
 
 namespace onestep {
@@ -7,11 +7,15 @@ namespace {
 // Rows, that is pixels, which one task works on.
 constexpr int64_t kRows = 512;
 
-void* create(TF_OpKernelConstruction* raw) { return new float(Construction{raw}.number("bound")); }
-void destroy(void* bound) { delete static_cast<float*>(bound); }
+struct Bounds {
+  float least, bound;
+};
+
+void* create(TF_OpKernelConstruction* raw) { return new Bounds{Construction{raw}.number("least"), Construction{raw}.number("bound")}; }
+void destroy(void* bounds) { delete static_cast<Bounds*>(bounds); }
 
 void compute(void* raw, TF_OpKernelContext* context) {
-  const float bound = *static_cast<float*>(raw);
+  const auto [least, bound] = *static_cast<Bounds*>(raw);
   Call call(context);
   const Tensor x = call.input(0), bias = call.input(1);
   if (!call.ok()) return;
@@ -24,16 +28,16 @@ void compute(void* raw, TF_OpKernelContext* context) {
   const int64_t rows = x.size() / C;
   const float *from = x.data(), *biases = bias.data();
   float* const to = y.data();
-  parallelFor((rows + kRows - 1) / kRows, x.size(), [&](int64_t task) {
+  parallelFor((rows + kRows - 1) / kRows, x.size(), [&, least = least, bound = bound](int64_t task) {
     const int64_t end = (task + 1) * kRows < rows ? (task + 1) * kRows : rows;
     forBlocks(task * kRows, end, [&](int64_t first, int64_t last) {
-      forChannels(C, [&](int64_t c, auto tag) {
+      forChannels(C, [=](int64_t c, auto tag) {
         using V = decltype(tag);
-        const V b = load<V>(biases + c), zero = V{}, high = V{} + bound;
+        const V b = load<V>(biases + c), low = V{} + least, high = V{} + bound;
         for (int64_t i = first * C + c; i < last * C; i += C) {
           V z = load<V>(from + i) + b;
           // NaN stays NaN: a comparison with it is false.
-          z = z < zero ? zero : z;
+          z = z < low ? low : z;
           store<V>(to + i, z > high ? high : z);
         }
       });
@@ -44,7 +48,7 @@ void compute(void* raw, TF_OpKernelContext* context) {
 }  // namespace
 
 std::string registerBiasActivation() {
-  return registerOperation("OnestepBiasActivation", {"bound: float"}, {"x: float", "bias: float"}, {"y: float"}, create, compute,
+  return registerOperation("OnestepBiasActivation", {"least: float", "bound: float"}, {"x: float", "bias: float"}, {"y: float"}, create, compute,
                            destroy);
 }
 

@@ -4,7 +4,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { ParameterRole } from '../../core/contracts/parameter.js';
 import type { NamedTensor, Parameter, TensorLayout } from '../../core/parameter.js';
-import { groupNorm } from '../../core/autodiff/index.js';
+import { biasActivation, groupNorm } from '../../core/autodiff/index.js';
 import { constant, ones, zeros } from './initializers.js';
 import { Module, type Initializer } from './module.js';
 import { showLayer } from './observe.js';
@@ -138,7 +138,7 @@ export class Conv2d extends Module {
   forward(x: tf.Tensor4D): tf.Tensor4D {
     return tf.tidy(() => {
       const y = this.forwardWithoutBias(x);
-      return this.bias ? tf.add(y, this.bias.value) : y;
+      return this.bias ? biasActivation(y, this.bias.value) : y;
     });
   }
 
