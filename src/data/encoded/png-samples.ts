@@ -29,27 +29,56 @@ export function unfilter(raw: Uint8Array, from: number, height: number, stride: 
       for (let k = 0; k < step && k < stride; k++) out[to + k] = raw[from + k]! + (out[up + k]! >> 1);
       for (let k = step; k < stride; k++) out[to + k] = raw[from + k]! + ((out[to + k - step]! + out[up + k]!) >> 1);
     } else if (filter === 4) {
-      for (let k = 0; k < step && k < stride; k++) out[to + k] = raw[from + k]! + out[up + k]!;
-      for (let k = step; k < stride; k++) {
-        const left = out[to + k - step]!;
-        const above = out[up + k]!;
-        const corner = out[up + k - step]!;
-        // Paeth: the neighbour nearest to left + above - corner, in this order where two are as near. With masks instead of branches,
-        // which noise makes unpredictable: twice as fast.
-        let byLeft = above - corner;
-        let byAbove = left - corner;
-        let byCorner = byLeft + byAbove;
-        byLeft = (byLeft ^ (byLeft >> 31)) - (byLeft >> 31);
-        byAbove = (byAbove ^ (byAbove >> 31)) - (byAbove >> 31);
-        byCorner = (byCorner ^ (byCorner >> 31)) - (byCorner >> 31);
-        const notLeft = ((byAbove - byLeft) | (byCorner - byLeft)) >> 31;
-        const notAbove = (byCorner - byAbove) >> 31;
-        out[to + k] = raw[from + k]! + ((left & ~notLeft) | (notLeft & ((corner & notAbove) | (above & ~notAbove))));
-      }
+      if (step === 3) undoPaethOfThree(raw, from, out, to, stride);
+      else undoPaeth(raw, from, out, to, stride, step);
     } else throw damagedImage(`row ${row}: expected a filter of 0 to 4, found ${filter}`);
     from += stride;
   }
   return out;
+}
+
+/**
+ * Paeth's predictor (9.4): of left, above and corner the one nearest to left + above - corner, in this order where two are as near.
+ *
+ * With t = 3 corner - left - above: the smaller neighbour where t reaches the larger one, the larger one where t does not exceed the
+ * smaller, else the corner. By masks instead of branches, which noise makes unpredictable.
+ */
+function paeth(left: number, above: number, corner: number): number {
+  const difference = left - above;
+  const negative = difference & (difference >> 31);
+  const smaller = above + negative;
+  const larger = left - negative;
+  const t = 3 * corner - left - above;
+  const inner = smaller + ((corner - smaller) & ((t - larger) >> 31));
+  return larger + ((inner - larger) & ((smaller - t) >> 31));
+}
+
+/** A row that has one above it. */
+function undoPaeth(raw: Uint8Array, from: number, out: Uint8Array, to: number, stride: number, step: number): void {
+  const up = to - stride;
+  for (let k = 0; k < step && k < stride; k++) out[to + k] = raw[from + k]! + out[up + k]!;
+  for (let k = step; k < stride; k++) out[to + k] = raw[from + k]! + paeth(out[to + k - step]!, out[up + k]!, out[up + k - step]!);
+}
+
+/** {@link undoPaeth} of RGB, the usual image: neighbours are kept, and the three samples of a pixel do not wait for each other. */
+function undoPaethOfThree(raw: Uint8Array, from: number, out: Uint8Array, to: number, stride: number): void {
+  const up = to - stride;
+  let [r, g, b] = [0, 0, 0];
+  let [cornerR, cornerG, cornerB] = [0, 0, 0];
+  for (let k = 0; k + 2 < stride; k += 3) {
+    const aboveR = out[up + k]!;
+    const aboveG = out[up + k + 1]!;
+    const aboveB = out[up + k + 2]!;
+    r = (raw[from + k]! + paeth(r, aboveR, cornerR)) & 255;
+    g = (raw[from + k + 1]! + paeth(g, aboveG, cornerG)) & 255;
+    b = (raw[from + k + 2]! + paeth(b, aboveB, cornerB)) & 255;
+    out[to + k] = r;
+    out[to + k + 1] = g;
+    out[to + k + 2] = b;
+    cornerR = aboveR;
+    cornerG = aboveG;
+    cornerB = aboveB;
+  }
 }
 
 /** Rows without filters to 8-bit pixels. */
