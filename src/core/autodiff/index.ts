@@ -2,6 +2,7 @@ export { installAutodiff } from './install.js';
 export { gradients, valueAndGradients, vectorJacobianProduct } from './gradients.js';
 export type { GradientOptions, ValueAndGradients } from './gradients.js';
 export { alongAxes } from './along-axes.js';
+export { attention, type AttentionOptions } from './attention.js';
 export { affineSample } from './affine-sample.js';
 export { batchNorm, type BatchNormOptions } from './batch-norm.js';
 export { biasActivation, type Activation } from './bias-activation.js';

@@ -130,6 +130,12 @@ const groupNorm: ShapeRule = ({ x }, { groups }) => {
 const groupNormGrad: ShapeRule = ({ x, gamma, beta, scale, shift, offset }) =>
   [x, gamma, beta, scale, shift, offset].flatMap((input) => (input ? [like(input)] : []));
 
+/** y and two numbers a row. */
+const attention: ShapeRule = ({ q, k }, { heads }) => {
+  const shape = [...q!.shape.slice(0, -1), q!.shape.at(-1)! / (k ? 1 : 3)];
+  return [float(shape), float([shape[0]! * heads, tf.util.sizeFromShape(shape.slice(1, -1)), 2])];
+};
+
 const all = (names: string, rule: ShapeRule) => Object.fromEntries(names.split(' ').map((name) => [name, rule]));
 
 /** By kernel name. */
@@ -186,6 +192,8 @@ export const shapeRules: Readonly<Record<string, ShapeRule>> = {
   ResizeBilinearGrad: ({ images }) => like(images!),
   OnestepGroupNorm: groupNorm,
   OnestepGroupNormGrad: groupNormGrad,
+  OnestepAttention: attention,
+  OnestepAttentionGrad: ({ q, k, v }) => [q, k, v].flatMap((input) => (input ? [like(input)] : [])),
   OnestepResidual: ({ a }) => like(a!),
   OnestepAlongAxes: ({ x, vertical, horizontal }, { transposed }) => {
     const to = transposed ? 1 : 0;

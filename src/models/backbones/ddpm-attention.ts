@@ -2,8 +2,8 @@
  * The self-attention of DDPM networks as diffusers publishes it: three fully connected layers for q, k and v, one after.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import { attention } from '../../core/autodiff/index.js';
 import type { ParameterRole } from '../../core/contracts/parameter.js';
-import { selfAttention } from '../nn/attention.js';
 import { GroupNorm, Linear, type LayerInitialization } from '../nn/layers.js';
 import { Module } from '../nn/module.js';
 import { showSum } from '../nn/observe.js';
@@ -45,7 +45,7 @@ export class DdpmAttention extends Module {
       const { block, level, channels, heads, rescale } = this.#options;
       const rows = tf.reshape(this.#norm.forward(x), [-1, channels]) as tf.Tensor2D;
       const [q, k, v] = this.#qkv.map((layer) => tf.reshape(layer.forward(rows), x.shape));
-      const mixed = tf.reshape(selfAttention(q!, k!, v!, heads), [-1, channels]) as tf.Tensor2D;
+      const mixed = tf.reshape(attention([q!, k!, v!], { heads }), [-1, channels]) as tf.Tensor2D;
       const branch = tf.reshape(this.#out.forward(mixed), x.shape);
       const sum = tf.add<tf.Tensor4D>(x, branch);
       const output = rescale === 1 ? sum : tf.div<tf.Tensor4D>(sum, rescale);

@@ -2,11 +2,10 @@
  * The residual block that the backbones share (SPEC: Block), with optional resampling and self-attention.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { residualAdd } from '../../core/autodiff/index.js';
+import { attention, residualAdd } from '../../core/autodiff/index.js';
 import type { ParameterRole } from '../../core/contracts/parameter.js';
 import type { RandomStream } from '../../core/contracts/random.js';
 import type { TensorLayout } from '../../core/parameter.js';
-import { selfAttention } from '../nn/attention.js';
 import { Conv2d, GroupNorm, Linear, type LayerInitialization } from '../nn/layers.js';
 import { Module } from '../nn/module.js';
 import { isObserved, showSum } from '../nn/observe.js';
@@ -43,7 +42,7 @@ export interface UNetBlockOptions {
   attentionInitialization: LayerInitialization;
 }
 
-/** Published order of qkv's output channels is (head, c, {q,k,v}); the engine's is ({q,k,v}, head, c), which splits without copies. */
+/** Published order of qkv's output channels is (head, c, {q,k,v}); the engine's is ({q,k,v}, head, c). */
 function qkvLayout(shape: readonly number[]): { weight: TensorLayout; bias: TensorLayout } {
   const [outputs = 0, inputs = 0] = shape;
   return {
@@ -140,8 +139,8 @@ export class UNetBlock extends Module {
 
   /** x + proj(softmax(q.k / sqrt(C / heads)) v), scaled. */
   #attend(x: tf.Tensor4D): tf.Tensor4D {
-    const [q, k, v] = tf.split(this.#qkv!.forward(this.#norm2!.forward(x)), 3, 3);
-    const projected = this.#proj!.forwardWithoutBias(selfAttention(q!, k!, v!, this.#options.heads));
+    const mixed = attention(this.#qkv!.forward(this.#norm2!.forward(x)), { heads: this.#options.heads });
+    const projected = this.#proj!.forwardWithoutBias(mixed);
     return this.#scaledSum(`${this.#block}.attention`, projected, x, [this.#proj!]);
   }
 }

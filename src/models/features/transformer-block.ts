@@ -2,7 +2,7 @@
  * A block of a vision transformer (Dosovitskiy et al. 2020, arXiv 2010.11929), none of which trains.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { gelu, layerNorm, residualAdd, silu } from '../../core/autodiff/index.js';
+import { attention, gelu, layerNorm, residualAdd, silu } from '../../core/autodiff/index.js';
 import { linearLayout, type NamedTensor } from '../../core/parameter.js';
 import { normal, ones, zeros } from '../nn/initializers.js';
 import { Module, type Initializer } from '../nn/module.js';
@@ -46,9 +46,7 @@ export class TransformerBlock extends Module implements FrozenLayer {
   readonly #fc1: LinearTensors;
   readonly #fc2: LinearTensors;
   readonly #scales: readonly [NamedTensor, NamedTensor] | undefined;
-  readonly #derived = new Derived<
-    'q' | 'k' | 'v' | 'qBias' | 'kBias' | 'vBias' | 'proj' | 'projBias' | 'fc1' | 'fc1Bias' | 'fc2' | 'fc2Bias'
-  >();
+  readonly #derived = new Derived<'qkv' | 'qkvBias' | 'proj' | 'projBias' | 'fc1' | 'fc1Bias' | 'fc2' | 'fc2Bias'>();
 
   constructor(options: TransformerBlockOptions) {
     super();
@@ -97,21 +95,17 @@ export class TransformerBlock extends Module implements FrozenLayer {
   #attend(x: tf.Tensor3D): tf.Tensor {
     const [batch, tokens, width] = x.shape;
     const { heads } = this.#options;
-    const { q, k, v, qBias, kBias, vBias } = this.#weights();
-    const split = (weight: tf.Tensor, bias: tf.Tensor) => {
-      const y = tf.add(tf.matMul(rows(x), weight as tf.Tensor2D), bias);
-      return tf.transpose(tf.reshape(y, [batch, tokens, heads, width / heads]), [0, 2, 1, 3]);
-    };
-    const attention = tf.softmax(tf.matMul(split(q, qBias), split(k, kBias), false, true));
-    return tf.reshape(tf.transpose(tf.matMul(attention, split(v, vBias)), [0, 2, 1, 3]), [batch * tokens, width]);
+    const { qkv, qkvBias } = this.#weights();
+    const projected = tf.add(tf.matMul(rows(x), qkv as tf.Tensor2D), qkvBias);
+    return tf.reshape(attention(tf.reshape(projected, [batch, tokens, 3 * width]), { heads }), [batch * tokens, width]);
   }
 
   /**
-   * norm(x) scale + shift, times W, plus bias, is norm(x) (diag(scale) W) + (shift W + bias); attention's 1/sqrt(size) goes into q.
+   * norm(x) scale + shift, times W, plus bias, is norm(x) (diag(scale) W) + (shift W + bias).
    * A layer scale multiplies the columns before it. x sigmoid(a x) is SiLU(a x) / a: a goes into fc1, 1/a into fc2.
    */
   #weights() {
-    const { width, heads, activation } = this.#options;
+    const { activation } = this.#options;
     return this.#derived.of(this.tensors(), () => {
       const [norm1, norm2] = this.#norms;
       const normed = (norm: LinearTensors, { weight, bias }: LinearTensors) => ({
@@ -122,17 +116,14 @@ export class TransformerBlock extends Module implements FrozenLayer {
         scale
           ? { weight: tf.mul(weight.value, scale.value), bias: tf.mul(bias.value, scale.value) }
           : { weight: tf.clone(weight.value), bias: tf.clone(bias.value) };
-      const qkv = normed(norm1, this.#qkv);
-      const [q, k, v] = tf.split(qkv.weight, 3, 1) as [tf.Tensor, tf.Tensor, tf.Tensor];
-      const [qBias, kBias, vBias] = tf.split(qkv.bias, 3) as [tf.Tensor, tf.Tensor, tf.Tensor];
-      const size = Math.sqrt(heads / width);
+      const { weight: qkv, bias: qkvBias } = normed(norm1, this.#qkv);
       const { weight: proj, bias: projBias } = scaled(this.#proj, this.#scales?.[0]);
       const { weight: fc1, bias: fc1Bias } = normed(norm2, this.#fc1);
       const { weight: fc2, bias: fc2Bias } = scaled(this.#fc2, this.#scales?.[1]);
-      const attention = { q: tf.mul(q, size), k, v, qBias: tf.mul(qBias, size), kBias, vBias, proj, projBias };
-      if (activation !== 'quick-gelu') return { ...attention, fc1, fc1Bias, fc2, fc2Bias };
+      const attending = { qkv, qkvBias, proj, projBias };
+      if (activation !== 'quick-gelu') return { ...attending, fc1, fc1Bias, fc2, fc2Bias };
       const mlp = { fc1: tf.mul(fc1, QUICK_GELU), fc1Bias: tf.mul(fc1Bias, QUICK_GELU), fc2: tf.div(fc2, QUICK_GELU), fc2Bias };
-      return { ...attention, ...mlp };
+      return { ...attending, ...mlp };
     });
   }
 }
