@@ -8,7 +8,8 @@ import { ImageProblem } from './image-problem.js';
 import { LocationReader } from './read-location.js';
 
 const { progress } = workerData as DecodeWorkerData;
-const reader = new LocationReader();
+/** Each image is decoded before the next one is read. */
+const reader = new LocationReader(true);
 /** Bytes of the last task's pixels: what the next one is likely to need. */
 let likely = 0;
 

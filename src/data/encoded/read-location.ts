@@ -15,6 +15,12 @@ const EXTRA_ROOM = 64;
 /** Open files by path, for reads of parts of them. */
 export class LocationReader {
   readonly #descriptors = new Map<string, number>();
+  #scratch: Buffer | undefined;
+
+  /** @param reuse what is read is valid until the next read only: no new buffer for each image. */
+  constructor(reuse = false) {
+    if (reuse) this.#scratch = Buffer.allocUnsafeSlow(1 << 16);
+  }
 
   /** The encoded bytes. Throws {@link ImageProblem} for what cannot be read or inflated. */
   read(location: ImageLocation): Uint8Array {
@@ -38,9 +44,9 @@ export class LocationReader {
     const { path, offset, length, compression, size } = range;
     const descriptor = this.#open(path);
     let data: Uint8Array;
-    if (range.zipHeader === undefined) data = readAt(descriptor, offset, length);
+    if (range.zipHeader === undefined) data = readAt(descriptor, offset, length, 0, this.#scratch);
     else {
-      const found = readAt(descriptor, offset, 30 + range.zipHeader + length, EXTRA_ROOM);
+      const found = readAt(descriptor, offset, 30 + range.zipHeader + length, EXTRA_ROOM, this.#scratch);
       const start = localHeaderLength(found, offset);
       data = start + length <= found.length ? found.subarray(start, start + length) : readAt(descriptor, offset + start, length);
     }
@@ -67,12 +73,13 @@ function localHeaderLength(header: Buffer, offset: number): number {
   return 30 + header.readUInt16LE(26) + header.readUInt16LE(28);
 }
 
-/** Bytes at an offset: `length` of them, and up to `more` where the file has them. */
-function readAt(descriptor: number, offset: number, length: number, more = 0): Buffer {
-  const buffer = Buffer.allocUnsafe(length + more);
+/** Bytes at an offset: `length` of them, and up to `more` where the file has them; in `scratch` where that has room. */
+function readAt(descriptor: number, offset: number, length: number, more = 0, scratch?: Buffer): Buffer {
+  const room = length + more;
+  const buffer = scratch !== undefined && room <= scratch.length ? scratch : Buffer.allocUnsafe(room);
   let filled = 0;
   while (filled < length) {
-    const count = readSync(descriptor, buffer, filled, buffer.length - filled, offset + filled);
+    const count = readSync(descriptor, buffer, filled, room - filled, offset + filled);
     if (count === 0) throw damagedImage(`expected ${length} bytes at byte ${offset}, found ${filled}: the file ends early`);
     filled += count;
   }
