@@ -22,6 +22,9 @@ import {
   readBest,
   readReference,
   shapes,
+  FeatureCollector,
+  frechet,
+  inceptionV3,
   Student,
   writeReference,
   type DataSource,
@@ -259,6 +262,22 @@ describe('an interrupted evaluation', () => {
     expect(existsSync(join(outDir, 'evaluation-progress'))).toBe(false);
   });
 
+  it('in a metric goes on to it, and looks at no image again', async () => {
+    const controller = new AbortController();
+    const onProgress: EvaluateOptions['onProgress'] = ({ phase, done, count }) =>
+      void (phase === 'metrics' && done > 0 && done < count && controller.abort());
+    const more: Partial<EvaluateOptions> = { seeds: [0], metrics: ['precision', 'coverage'] };
+    const outDir = join(directory, 'stopped-metric');
+    const stopped = evaluate(settings(outDir, { ...more, signal: controller.signal, onProgress }));
+    await expect(stopped).rejects.toMatchObject({ code: 'E_RUN_STOPPED' });
+    const extractor = blockMeans();
+    const resumed = await evaluate(settings(outDir, { ...more, extractors: extractor }));
+    // Those of the page, to find the nearest images.
+    expect(extractor.looked).toBe(40);
+    const whole = await evaluate(settings(join(directory, 'whole-metric'), more));
+    expect(timeless(resumed)).toEqual(timeless(whole));
+  });
+
   it('is not mixed with another one', async () => {
     const outDir = join(directory, 'mixed');
     const controller = new AbortController();
@@ -294,12 +313,14 @@ describe('an interrupted evaluation', () => {
 
 describe('before anything long begins', () => {
   const refused = async (more: Partial<EvaluateOptions>) => {
-    const extractor = blockMeans();
+    let prepared = 0;
+    const extractor = { ...blockMeans(), prepare: () => Promise.resolve(void prepared++) };
     const error = await evaluate(options({ extractors: extractor, ...more })).then(
       () => new Error('was not refused'),
       (reason: unknown) => reason as Error & { code?: string },
     );
     expect(extractor.looked, 'images were looked at').toBe(0);
+    expect(prepared, 'weights were read').toBe(0);
     return error;
   };
 
@@ -327,9 +348,58 @@ describe('before anything long begins', () => {
     ],
     ['metrics of another extractor', { metrics: ['clip_fid'] }, /clip_fid is of another extractor/],
     ['an unknown option', { imagess: 3 } as Partial<EvaluateOptions>, /imagess/],
-    ['an unknown metric', { metrics: ['fidd' as 'fid'] }, /metrics/],
+    ['an unknown metric', { metrics: ['fidd' as 'fid'] }, /metrics\.0: expected one of fid, .*coverage, or a metric, got 'fidd'/],
+    ['no number of images', { images: 'abc' as unknown as number }, /images: expected a whole number of 2 or more, got 'abc'/],
+    ['no seed', { seeds: [0, 'x' as unknown as number] }, /seeds\.1: expected a whole number of 0 or more, got 'x'/],
+    ['no student', { student: 3 as unknown as string }, /student: expected a path or a Student, got 3/],
+    ['no reference', { against: 7 as unknown as string }, /against: expected a path, a data source, or statistics, .* got 7/],
   ])('refuses %s', async (_, more, message) => {
     expect((await refused(more)).message).toMatch(message);
+  });
+
+  it('says everything that is wrong at once', async () => {
+    const error = await refused({
+      student: 'absent.safetensors',
+      against: '/nowhere/ref.npz',
+      extractors: inceptionV3({ weights: '/nowhere/inception.pth' }),
+      metrics: ['clip_fid', 'kid'],
+    });
+    expect(error).toMatchObject({ code: 'E_CONFIG' });
+    for (const problem of [
+      /absent\.safetensors: no such file/,
+      /ref\.npz/,
+      /inception\.pth: no such file/,
+      /clip_fid is of another extractor than inception-v3/,
+      /images: kid needs 1000 or more, got 40/,
+    ])
+      expect(error.message).toMatch(problem);
+  });
+
+  it('says a single problem as it is', async () => {
+    expect(await refused({ against: '/nowhere/ref.npz' })).toMatchObject({ code: 'E_FILE_ABSENT' });
+    const garbage = join(directory, 'garbage.safetensors');
+    await writeFile(garbage, 'x'.repeat(500));
+    expect(await refused({ student: garbage })).toMatchObject({ code: expect.stringMatching(/^E_(FILE|WEIGHTS)/) as string });
+    const empty = join(directory, 'empty');
+    await mkdir(empty);
+    expect(await refused({ student: undefined, data: empty })).toMatchObject({ code: 'E_DATA_FORMAT' });
+    const short = join(directory, 'short.npz');
+    await writeFile(short, 'PK');
+    expect((await refused({ against: short })).message).toMatch(/short\.npz/);
+  });
+
+  it('refuses features of another extractor, or without rows, by what the file says of itself', async () => {
+    const collector = new FeatureCollector(blockMeans(), [frechet()]);
+    await collector.add(await pixels(real(), 300), [300, 8, 8, 3]);
+    const path = join(directory, 'features.safetensors');
+    await collector.save(path);
+    expect((await refused({ against: path, metrics: ['fid', 'precision'] })).message).toMatch(
+      /precision-recall: features\.safetensors holds mean/,
+    );
+    const other = { ...blockMeans('other'), prepare: () => Promise.reject(new Error('weights were read')) };
+    expect(await refused({ against: path, extractors: other })).toMatchObject({ code: 'E_FILE_OTHER_FEATURES' });
+    const { metrics } = await evaluate(options({ against: path, metrics: ['fid'] }));
+    expect(metrics['frechet']!.mean).toBeCloseTo((await evaluate(options({ metrics: ['fid'] }))).metrics['frechet']!.mean, 6);
   });
 
   it('refuses statistics of other dimensions than the extractor', async () => {
@@ -445,9 +515,33 @@ describe('onestep evaluate and onestep reference', () => {
     classifier.dispose();
   });
 
-  it('say what is wrong with exit code 1', async () => {
-    const run = start('evaluate', 'tiny.safetensors', '--against', 'absent.npz', '--extractor', 'inception', '--weights', 'absent.pth');
+  it('say everything that is wrong with exit code 1', async () => {
+    await student.save(join(directory, 'tiny.safetensors'));
+    const files = ['--against', 'absent.npz', '--extractor', 'inception', '--weights', 'absent.pth'];
+    const run = start('evaluate', 'tiny.safetensors', ...files);
     expect(await run.ended).toBe(1);
-    expect(run.text.err).toMatch(/onestep: E_\w+: .*absent\.pth/s);
+    expect(run.text.err).toMatch(/onestep: E_CONFIG: .*absent\.pth.*absent\.npz/s);
+
+    const wrong = start(
+      'evaluate',
+      'tiny.safetensors',
+      '--extractor',
+      'foo',
+      '--against',
+      'absent.npz',
+      '--images',
+      'abc',
+      '--metrics',
+      'fod',
+    );
+    expect(await wrong.ended).toBe(1);
+    for (const problem of [
+      /--extractor: expected inception, clip, dinov2, .* got 'foo'/,
+      /absent\.npz/,
+      /images: .* got 'abc'/,
+      /metrics\.0: .*'fod'/,
+    ])
+      expect(wrong.text.err).toMatch(problem);
+    expect(existsSync(join(directory, 'evaluation-tiny'))).toBe(false);
   });
 });

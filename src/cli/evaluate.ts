@@ -4,19 +4,18 @@ import { ENGINE_NAMES, type EngineName } from '../core/backend/options.js';
 import type { Evaluation } from '../core/contracts/evaluation.js';
 import { RunError } from '../core/errors.js';
 import { formatDuration, formatNumber } from '../core/format.js';
+import { describeIssues } from '../core/options.js';
 import { evaluate } from '../pipelines/evaluate/evaluate.js';
 import { METRIC_NAMES } from '../pipelines/evaluate/metric-names.js';
-import type { EvaluateOptions } from '../pipelines/evaluate/options.js';
+import { evaluateSchema, type EvaluateOptions } from '../pipelines/evaluate/options.js';
+import { Problems } from '../pipelines/evaluate/problems.js';
+import { isFile } from '../pipelines/evaluate/reference.js';
 import { holdsNetwork } from '../pipelines/evaluate/subject-kind.js';
 import type { Command } from './command.js';
 import { evaluationProgress } from './evaluation-progress.js';
 import { EXTRACTOR_HELP, EXTRACTOR_OPTIONS, extractorsOf } from './extractors.js';
+import { count, list } from './flags.js';
 import { withInterruption } from './interruption.js';
-
-/** A whole number, or what was given for the schema to name. */
-const count = (value: unknown) => (typeof value === 'string' && /^\d+$/.test(value) ? Number(value) : value) as number;
-
-const list = (value: unknown) => String(value).split(',').map((item) => item.trim()); // prettier-ignore
 
 function report({ subject, images, seeds, metrics, notes, seconds }: Evaluation, outDir: string): string {
   const several = seeds.length > 1;
@@ -29,11 +28,8 @@ function report({ subject, images, seeds, metrics, notes, seconds }: Evaluation,
   return [what, ...rows, ...notes.map((note) => `note: ${note}`), `${formatDuration(seconds)}; see ${outDir}/evaluation.html`].join('\n');
 }
 
-/** The options that the command line gives; wrong values are left for the schema to name. */
-export async function evaluateOptions(values: Record<string, unknown>, subject: string): Promise<EvaluateOptions & { outDir: string }> {
-  const extractors = await extractorsOf(values);
-  const against = values['against'] as string[] | undefined;
-  const steps = values['steps'];
+/** The options that the command line gives, but for extractors and their references; wrong values are left for the schema to name. */
+async function plainOptions(values: Record<string, unknown>, subject: string) {
   const given = (key: string, parse: (value: unknown) => unknown = count) => (values[key] === undefined ? undefined : parse(values[key]));
   const optional = Object.entries({
     images: given('images'),
@@ -45,16 +41,32 @@ export async function evaluateOptions(values: Record<string, unknown>, subject: 
     steps: given('steps'),
   }).filter(([, value]) => value !== undefined);
   return {
-    ...(steps !== undefined ? { teacher: subject } : (await holdsNetwork(subject)) ? { student: subject } : { data: subject }),
-    ...(against && {
-      against:
-        against.length === 1
-          ? against[0]!
-          : Object.fromEntries(against.map((one, i) => [extractors[i]?.name ?? `extractor ${i + 1}`, one])),
-    }),
-    extractors,
+    ...(values['steps'] !== undefined ? { teacher: subject } : (await holdsNetwork(subject)) ? { student: subject } : { data: subject }),
     ...(Object.fromEntries(optional) as Partial<EvaluateOptions>),
     outDir: (values['out'] as string | undefined) ?? `evaluation-${basename(subject).replace(/\.[^.]+$/, '')}`,
+  };
+}
+
+/** What `evaluate` is called with. Throws, where extractors cannot be made, everything else that is wrong, too. */
+export async function evaluateOptions(values: Record<string, unknown>, subject: string): Promise<EvaluateOptions & { outDir: string }> {
+  const problems = new Problems('evaluate');
+  const against = (values['against'] as string[] | undefined) ?? [];
+  const options = await plainOptions(values, subject);
+  const extractors = await problems.attempt(() => extractorsOf(values));
+  if (extractors === undefined) {
+    const stub = { extract: () => Promise.reject(new Error('no extractor')) };
+    const parsed = evaluateSchema.safeParse({ ...options, extractors: stub });
+    if (!parsed.success) problems.add(...describeIssues(parsed.error));
+    for (const path of against) await problems.attempt(() => isFile(path));
+  } else if (against.length > extractors.length)
+    problems.add(`--against: expected one for each extractor, got ${against.length} for ${extractors.map(({ name }) => name).join(', ')}`);
+  problems.throwIfAny();
+  return {
+    ...options,
+    ...(against.length > 0 && {
+      against: against.length === 1 ? against[0]! : Object.fromEntries(against.map((one, i) => [extractors![i]!.name, one])),
+    }),
+    extractors: extractors!,
   };
 }
 

@@ -10,10 +10,12 @@ export interface ProgressStream {
 /** Seconds between two lines where the stream is no terminal. */
 const LINE_SECONDS = 15;
 
+const overImages = (phase: EvaluationProgress['phase']) => phase === 'reference' || phase === 'images';
+
 const lineOf = ({ phase, name, done, count, imagesPerSecond, remainingSeconds }: EvaluationProgress): string => {
-  if (phase === 'metrics' || phase === 'page') return `${phase}: ${name}`;
-  const speed = imagesPerSecond > 0 ? `, ${formatNumber(imagesPerSecond, 3)} images/s` : '';
   const left = remainingSeconds === undefined ? '' : `, ${formatDuration(remainingSeconds)} left`;
+  if (!overImages(phase)) return `${phase}: ${name}${done > 0 && done < count ? `: ${Math.floor((100 * done) / count)} %${left}` : ''}`;
+  const speed = imagesPerSecond > 0 ? `, ${formatNumber(imagesPerSecond, 3)} images/s` : '';
   return `${phase}: ${name}: ${formatNumber(done, 1)} of ${formatNumber(count, 1)}${speed}${left}`;
 };
 
@@ -29,7 +31,7 @@ export function evaluationProgress(stream: ProgressStream = process.stderr): (pr
     if (stream.isTTY === true) {
       if (!ends && key === former && now - shown < 100) return;
       stream.write(`${key !== former && former !== '' ? '\n' : '\r\x1b[2K'}${lineOf(progress)}`);
-    } else if (ends || key !== former || now - shown >= LINE_SECONDS * 1000) stream.write(`${lineOf(progress)}\n`);
+    } else if ((ends && overImages(phase)) || key !== former || now - shown >= LINE_SECONDS * 1000) stream.write(`${lineOf(progress)}\n`);
     else return;
     [shown, former] = [now, key];
     if (stream.isTTY === true && phase === 'page' && ends) stream.write('\n');

@@ -6,6 +6,7 @@ import { makeReference } from '../pipelines/evaluate/make-reference.js';
 import type { Command } from './command.js';
 import { evaluationProgress } from './evaluation-progress.js';
 import { EXTRACTOR_HELP, EXTRACTOR_OPTIONS, extractorsOf } from './extractors.js';
+import { count } from './flags.js';
 import { withInterruption } from './interruption.js';
 
 export const referenceCommand: Command = {
@@ -27,7 +28,7 @@ exit code: 0, 1 where it cannot be done, 2 for wrong usage, 130 after Ctrl-C, 14
     if (others.length > 0) throw new ConfigError('reference', ['--extractor: expected one: a reference is of one extractor']);
     return withInterruption(async ({ signal, exitCode }) => {
       try {
-        const batch = values['batch'] === undefined ? {} : { batchSize: Number(values['batch']) };
+        const batch = values['batch'] === undefined ? {} : { batchSize: count(values['batch']) };
         const images = await makeReference(dataset!, output!, {
           extractor: extractor!,
           ...batch,

@@ -4,8 +4,7 @@
 import { z } from 'zod';
 import type { Metric } from '../core/contracts/metric.js';
 import { parseOptions } from '../core/options.js';
-import { requireReference, requireRows } from './feature-sets.js';
-import { forEachPair, share, squaredRadii } from './manifolds.js';
+import { manifoldMetric, share } from './manifolds.js';
 
 const schema = z.strictObject({ neighbours: z.int().min(1).default(5) });
 
@@ -24,24 +23,21 @@ export interface DensityCoverageOptions {
  */
 export function densityCoverage(options: DensityCoverageOptions = {}): Metric {
   const { neighbours } = parseOptions(schema, options, 'densityCoverage');
-  const name = 'density-coverage';
-  return {
-    name,
-    needs: ['features'],
-    comparesWithReference: true,
-    compute: async (generated, given) => {
-      const reference = requireReference(name, generated, given);
-      const fake = requireRows(name, 'generated', generated, 'features');
-      const real = requireRows(name, 'reference', reference, 'features', neighbours + 1, ` for ${neighbours} neighbours`);
-      const radii = await squaredRadii(real, neighbours);
+  return manifoldMetric({
+    name: 'density-coverage',
+    neighbours,
+    both: false,
+    count: ({ real, generatedCount }) => {
       const covered = new Uint8Array(real.length);
       let inside = 0;
-      await forEachPair(real, fake, (i, _, distance) => {
-        if (distance >= radii[i]!) return;
-        inside++;
-        covered[i] = 1;
-      });
-      return { density: inside / (neighbours * fake.length), coverage: share(covered) };
+      return {
+        meet: (i, _, distance) => {
+          if (distance >= real[i]!) return;
+          inside++;
+          covered[i] = 1;
+        },
+        values: () => ({ density: inside / (neighbours * generatedCount), coverage: share(covered) }),
+      };
     },
-  };
+  });
 }

@@ -188,17 +188,46 @@ export class FeatureCollector {
 
   /** Whether the file is of this extractor and has what is kept. */
   #check(path: string, file: TensorFile): void {
-    for (const [key, value] of Object.entries(this.#description()))
-      if (file.metadata[key] !== value)
-        throw new FileError('E_FILE_OTHER_FEATURES', `${path}: expected ${key} '${value}', found '${file.metadata[key] ?? ''}'`, {
-          help: 'these features are of another extractor, or of other weights; remove the file to compute them again',
-        });
-    const wanting = this.#kept.find((kind) => chunkCount(file, kind) === 0);
-    if (wanting !== undefined && Number(file.metadata['count']) > 0)
+    checkDescription(path, file, this.#description());
+    const { count, holds } = headerOf(file);
+    const wanting = this.#kept.find((kind) => !holds.includes(kind));
+    if (wanting !== undefined && count > 0)
       throw new FileError('E_FILE_OTHER_FEATURES', `${path}: expected ${wanting} beside the statistics, found none`, {
         help: 'the file was made for other metrics; remove it to compute its features again',
       });
   }
+}
+
+/** What a features file says of itself. */
+export interface FeaturesHeader {
+  /** Images. */
+  count: number;
+  /** What it holds of them, statistics first. */
+  holds: readonly FeatureNeed[];
+}
+
+/**
+ * Reads what a file of {@link FeatureCollector.save} holds, without the extractor's weights.
+ *
+ * Throws as `readSafetensors`, and `E_FILE_OTHER_FEATURES` where it is no features file, or of an extractor with another name or other dimensions.
+ */
+export async function readFeaturesHeader(path: string, { name, dimensions }: FeatureExtractor): Promise<FeaturesHeader> {
+  const file = await readSafetensors(path);
+  checkDescription(path, file, { format: FORMAT, version: '1', extractor: name, dimensions: String(dimensions) });
+  return headerOf(file);
+}
+
+const headerOf = (file: TensorFile): FeaturesHeader => ({
+  count: Number(file.metadata['count']),
+  holds: ['statistics', ...KEPT.filter((kind) => chunkCount(file, kind) > 0)],
+});
+
+function checkDescription(path: string, file: TensorFile, expected: Record<string, string>): void {
+  for (const [key, value] of Object.entries(expected))
+    if (file.metadata[key] !== value)
+      throw new FileError('E_FILE_OTHER_FEATURES', `${path}: expected ${key} '${value}', found '${file.metadata[key] ?? ''}'`, {
+        help: 'these features are of another extractor, or of other weights; remove the file to compute them again',
+      });
 }
 
 const damaged = (path: string) =>

@@ -2,6 +2,7 @@
  * onestep/metrics: distances between sets of images.
  */
 export type {
+  ComputeOptions,
   FeatureExtractor,
   FeatureNeed,
   FeatureRows,
@@ -10,6 +11,7 @@ export type {
   ImageShape,
   Metric,
 } from '../core/contracts/metric.js';
+export { computeMetrics, type ComputeMetricsOptions } from './compute-metrics.js';
 export { densityCoverage, type DensityCoverageOptions } from './density-coverage.js';
 export { featureCache, ImageDigest, type FeatureCache, type FeatureCacheOptions, type FeaturesToCollect } from './feature-cache.js';
 export { FeatureCollector } from './feature-collector.js';

@@ -39,7 +39,7 @@ export function kernelDistance(options: KernelDistanceOptions = {}): Metric {
     name,
     needs: ['features'],
     comparesWithReference: true,
-    compute: async (generated, given) => {
+    compute: async (generated, given, { signal, onProgress } = {}) => {
       const reference = requireReference(name, generated, given);
       const why = ' for a subset';
       const x = requireRows(name, 'generated', generated, 'features', subsetSize, why);
@@ -47,7 +47,10 @@ export function kernelDistance(options: KernelDistanceOptions = {}): Metric {
       const random = new PhiloxRandom(seed);
       const draw = (rows: readonly Float32Array[], stream: string) => subset(rows, subsetSize, random, stream);
       const values: number[] = [];
-      for (let i = 0; i < subsets; i++) values.push(await unbiasedMmd(draw(x, 'generated'), draw(y, 'reference')));
+      for (let i = 0; i < subsets; i++) {
+        values.push(await unbiasedMmd(draw(x, 'generated'), draw(y, 'reference'), signal));
+        onProgress?.(i + 1, subsets);
+      }
       const { mean, spread } = meanAndSpread(values);
       return { kernelDistance: mean, kernelDistanceSpread: spread };
     },
@@ -64,19 +67,22 @@ function subset<T>(rows: readonly T[], size: number, random: PhiloxRandom, strea
   return pool.slice(0, size);
 }
 
-/** MMD² of two sets of one size n: the kernel's means over the pairs of each set, less twice its mean over all pairs of both. */
-export async function unbiasedMmd(x: readonly Float32Array[], y: readonly Float32Array[]): Promise<number> {
+/**
+ * MMD² of two sets: the kernel's means over the pairs of each set, less twice its mean over all pairs of both. Rejects with the reason of `signal`
+ * between two blocks.
+ */
+export async function unbiasedMmd(x: readonly Float32Array[], y: readonly Float32Array[], signal?: AbortSignal): Promise<number> {
   const [n, m] = [x.length, y.length];
-  return (
-    (2 * (await kernelSum(x, x))) / (n * (n - 1)) + (2 * (await kernelSum(y, y))) / (m * (m - 1)) - (2 * (await kernelSum(x, y))) / (n * m)
-  );
+  const [xx, yy, xy] = [await kernelSum(x, x, signal), await kernelSum(y, y, signal), await kernelSum(x, y, signal)];
+  return (2 * xx) / (n * (n - 1)) + (2 * yy) / (m * (m - 1)) - (2 * xy) / (n * m);
 }
 
 /** Σ k(a_i, b_j) over all pairs, or over i < j where both are one set. */
-async function kernelSum(a: readonly Float32Array[], b: readonly Float32Array[]): Promise<number> {
+async function kernelSum(a: readonly Float32Array[], b: readonly Float32Array[], signal: AbortSignal | undefined): Promise<number> {
   const dimensions = a[0]!.length;
   let total = 0;
   await forEachProductBlock(a, b, ({ first, count, firstB, countB, products, stride }) => {
+    signal?.throwIfAborted();
     for (let i = 0; i < count; i++) {
       let sum = 0;
       for (let j = a === b ? Math.max(0, first + i + 1 - firstB) : 0; j < countB; j++) {

@@ -4,8 +4,7 @@
 import { z } from 'zod';
 import type { Metric } from '../core/contracts/metric.js';
 import { parseOptions } from '../core/options.js';
-import { requireReference, requireRows } from './feature-sets.js';
-import { forEachPair, share, squaredRadii } from './manifolds.js';
+import { manifoldMetric, share } from './manifolds.js';
 
 const schema = z.strictObject({ neighbours: z.int().min(1).default(3) });
 
@@ -23,24 +22,19 @@ export interface PrecisionRecallOptions {
  */
 export function precisionRecall(options: PrecisionRecallOptions = {}): Metric {
   const { neighbours } = parseOptions(schema, options, 'precisionRecall');
-  const name = 'precision-recall';
-  return {
-    name,
-    needs: ['features'],
-    comparesWithReference: true,
-    compute: async (generated, given) => {
-      const reference = requireReference(name, generated, given);
-      const why = ` for ${neighbours} neighbours`;
-      const fake = requireRows(name, 'generated', generated, 'features', neighbours + 1, why);
-      const real = requireRows(name, 'reference', reference, 'features', neighbours + 1, why);
-      const radiiOfReal = await squaredRadii(real, neighbours);
-      const radiiOfFake = await squaredRadii(fake, neighbours);
-      const [precise, recalled] = [new Uint8Array(fake.length), new Uint8Array(real.length)];
-      await forEachPair(real, fake, (i, j, distance) => {
-        if (distance <= radiiOfReal[i]!) precise[j] = 1;
-        if (distance <= radiiOfFake[j]!) recalled[i] = 1;
-      });
-      return { precision: share(precise), recall: share(recalled) };
+  return manifoldMetric({
+    name: 'precision-recall',
+    neighbours,
+    both: true,
+    count: ({ real, generated }) => {
+      const [recalled, precise] = [new Uint8Array(real.length), new Uint8Array(generated.length)];
+      return {
+        meet: (i, j, distance) => {
+          if (distance <= real[i]!) precise[j] = 1;
+          if (distance <= generated[j]!) recalled[i] = 1;
+        },
+        values: () => ({ precision: share(precise), recall: share(recalled) }),
+      };
     },
-  };
+  });
 }

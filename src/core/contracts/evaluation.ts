@@ -85,11 +85,11 @@ export interface EvaluationProgress {
   phase: 'reference' | 'images' | 'metrics' | 'page';
   /** Of the set or seed in work, such as `seed 1 of 3`, or of the metric. */
   name: string;
-  /** Images of this pass. */
+  /** Images of this pass; of a metric, parts of its work. */
   done: number;
   count: number;
-  /** Over this process; 0 before the first batch. */
+  /** Over this process; 0 before the first batch, and where no images are looked at. */
   imagesPerSecond: number;
-  /** Estimate for this pass; undefined before the first batch. */
+  /** Estimate for this pass or metric; undefined before its first part is done. */
   remainingSeconds?: number;
 }

@@ -17,6 +17,8 @@ export interface FeatureExtractor {
   extract(images: Uint8Array, shape: ImageShape): Promise<Float32Array>;
   /** Features as `extract`, and of the same pass class probabilities `[B, classes]`, rows that sum to 1: for the Inception Score. */
   extractWithProbabilities?(images: Uint8Array, shape: ImageShape): Promise<{ features: Float32Array; probabilities: Float32Array }>;
+  /** Rejects where the weights cannot be read, as far as that shows without fetching or reading them: a wrong path, a file that holds none. */
+  check?(): Promise<void>;
   /** Reads the weights; awaited once before anything else. */
   prepare?(): Promise<void>;
   /** What decides the rows: a digest of weights, resizing and arithmetic. Valid after `prepare`; keys caches. */
@@ -55,6 +57,14 @@ export interface FeatureSet {
 /** What a metric reads of a set. */
 export type FeatureNeed = 'statistics' | 'features' | 'probabilities';
 
+/** How a computation of minutes is watched and ended. */
+export interface ComputeOptions {
+  /** Ends it between two blocks of work; it rejects with the signal's reason. */
+  signal?: AbortSignal | undefined;
+  /** Told now and then how much of it is done: `done` of `count` parts, the last time all of them. */
+  onProgress?: ((done: number, count: number) => void) | undefined;
+}
+
 /** A number, or a few, computed from features of generated images and (most) of reference images. */
 export interface Metric {
   /** For reports and errors, such as `kernel-distance`. */
@@ -68,5 +78,5 @@ export interface Metric {
    *
    * Throws `E_VALUE` where a set lacks what is needed or is too small, and `E_SHAPE` where the sets are of different extractors.
    */
-  compute(generated: FeatureSet, reference?: FeatureSet): Promise<Record<string, number>>;
+  compute(generated: FeatureSet, reference?: FeatureSet, options?: ComputeOptions): Promise<Record<string, number>>;
 }

@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 import * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
 import type { FeatureExtractor, ImageShape } from '../../core/contracts/metric.js';
-import { ArgumentError } from '../../core/errors.js';
+import { ArgumentError, DownloadError } from '../../core/errors.js';
 import { openFeatureFile } from '../features/feature-weights.js';
 import type { Module } from '../nn/module.js';
 import { colourImages } from './prepare-images.js';
@@ -22,7 +22,7 @@ export const extractorOptions = z.strictObject({
 });
 
 /** An extractor whose weights are read from a file. */
-export type PretrainedExtractor = FeatureExtractor & Required<Pick<FeatureExtractor, 'prepare' | 'identity' | 'dispose'>>;
+export type PretrainedExtractor = FeatureExtractor & Required<Pick<FeatureExtractor, 'check' | 'prepare' | 'identity' | 'dispose'>>;
 
 /** A frozen network that maps images to features. */
 export interface ExtractorNetwork extends Module {
@@ -76,6 +76,16 @@ export class NetworkExtractor<N extends ExtractorNetwork> implements PretrainedE
     if (parts.classes !== undefined && parts.probabilities) {
       this.classes = parts.classes;
       this.extractWithProbabilities = (images, shape) => this.#run(images, shape, true);
+    }
+  }
+
+  /** Opens the file of weights, if it is on this machine. Throws as `resolveReference` for a path or name of nothing, and as the formats' readers. */
+  async check(): Promise<void> {
+    const { weights, options } = this.#parts;
+    try {
+      await openFeatureFile(weights, { ...options, offline: true });
+    } catch (error) {
+      if (!(error instanceof DownloadError && error.code === 'E_DOWNLOAD_OFFLINE')) throw error;
     }
   }
 

@@ -7,7 +7,6 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { DataSource } from '../../core/contracts/data.js';
 import type { Evaluation, MetricSummary } from '../../core/contracts/evaluation.js';
 import type { FeatureSet } from '../../core/contracts/metric.js';
-import { ConfigError } from '../../core/errors.js';
 import { withFileErrors, writeFileAtomic } from '../../core/files.js';
 import { parseOptions } from '../../core/options.js';
 import { packageVersion } from '../../core/version.js';
@@ -17,10 +16,12 @@ import { renderEvaluation } from '../../sinks/render-evaluation.js';
 import { interpolationPicture, isShown, nearestImages, randomPicture, type GalleryPicture } from './gallery.js';
 import { openDataOnce } from './open-data.js';
 import { evaluateSchema, type EvaluateOptions, type ParsedEvaluateOptions } from './options.js';
-import { asStopped, runPass, stopped } from './pass.js';
+import { asStopped, runPass } from './pass.js';
+import { Problems } from './problems.js';
 import { ProgressStore } from './progress-store.js';
-import { collectReference, computeScore, namedValues, prepareScores, type CollectOptions, type OpenData, type Score } from './scoring.js';
-import { dataSubject, studentSubject, teacherSubject, type Subject } from './subject.js';
+import { checkFit, draftScores, prepareScores } from './score-drafts.js';
+import { collectReference, computeScore, namedValues, type CollectOptions, type OpenData, type Score } from './scoring.js';
+import { dataSubject, isSubjectHere, studentSubject, teacherSubject, type Subject } from './subject.js';
 
 /** Names of what an evaluation leaves in its output directory. */
 export const EVALUATION_FILE = 'evaluation.json';
@@ -59,14 +60,48 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
   const opened = openDataOnce();
   let subject: Subject | undefined;
   try {
-    subject = await openSubject(parsed, opened.open);
-    return await evaluateSubject(parsed, subject, opened.open);
+    const { scores, images, notes } = await checked(parsed, opened.open, (found) => (subject = found));
+    return await evaluateSubject(parsed, subject!, { scores, images, notes });
   } catch (error) {
     throw asStopped(error, parsed.signal);
   } finally {
     await subject?.close();
     await opened.close();
   }
+}
+
+/** What is ready to be evaluated. */
+interface Checked {
+  scores: readonly Score[];
+  /** Of each seed. */
+  images: number;
+  notes: string[];
+}
+
+/**
+ * Opens the subject and the references, then reads weights. What would have to be fetched is, when everything else is right: all problems are said
+ * at once before. `keep` takes the subject as soon as it is open.
+ */
+async function checked(options: ParsedEvaluateOptions, openData: OpenData, keep: (subject: Subject) => void): Promise<Checked> {
+  const problems = new Problems('evaluate');
+  const notes: string[] = [];
+  const open = async () => {
+    const opened = await openSubject(options, openData);
+    keep(opened);
+    return opened;
+  };
+  const here = await problems.attempt(() => isSubjectHere(options));
+  const early = here === true ? await problems.attempt(open) : undefined;
+  const images = imagesOf(options, early, problems);
+  const keepReferences = options.outDir !== undefined && options.gallery.nearest > 0;
+  const drafts = await draftScores(options, { images, keepReferences }, openData, problems, notes);
+  if (early) checkFit(drafts, early, problems, notes);
+  problems.throwIfAny();
+  if (!early) {
+    checkFit(drafts, await open(), problems, notes);
+    problems.throwIfAny();
+  }
+  return { scores: await prepareScores(drafts), images, notes };
 }
 
 async function openSubject({ student, sigmas, teacher, steps, data }: ParsedEvaluateOptions, openData: OpenData): Promise<Subject> {
@@ -76,34 +111,22 @@ async function openSubject({ student, sigmas, teacher, steps, data }: ParsedEval
   return dataSubject(source, description);
 }
 
-/** Images of each seed, and what is wrong with their number. */
-function imagesOf({ images, seeds }: ParsedEvaluateOptions, { size, name }: Subject): number {
-  if (size === undefined) return images ?? DEFAULT_IMAGES;
+/** Images of each seed; what is wrong with their number goes to `problems`. */
+function imagesOf({ images, seeds }: ParsedEvaluateOptions, subject: Subject | undefined, problems: Problems): number {
+  if (subject?.size === undefined) return images ?? DEFAULT_IMAGES;
+  const { size, name } = subject;
   const count = images ?? size;
-  const problems: string[] = [];
-  if (count > size) problems.push(`images: ${name} has ${size}, got ${count}`);
-  if (count < 2) problems.push(`images: expected two or more, ${name} has ${size}`);
+  if (count > size) problems.add(`images: ${name} has ${size}, got ${count}`);
+  if (count < 2) problems.add(`data: expected two images or more, ${name} has ${size}`);
   if (count === size && seeds.length > 1)
-    problems.push(`seeds: all images of ${name} are used, so every seed gives the same; give fewer images, or one seed`);
-  if (problems.length > 0)
-    throw new ConfigError('evaluate', problems, { help: 'nothing was started; correct the options and start again' });
+    problems.add(`seeds: all images of ${name} are used, so every seed gives the same; give fewer images, or one seed`);
   return count;
 }
 
-async function evaluateSubject(options: ParsedEvaluateOptions, subject: Subject, openData: OpenData): Promise<Evaluation> {
+async function evaluateSubject(options: ParsedEvaluateOptions, subject: Subject, { scores, images, notes }: Checked): Promise<Evaluation> {
   const { outDir, seeds, signal, onProgress, checkpointEvery, batchSize } = options;
   const begun = performance.now();
   const started = new Date().toISOString();
-  const notes: string[] = [];
-  const images = imagesOf(options, subject);
-  const keepReferences = outDir !== undefined && options.gallery.nearest > 0;
-  const scores = await prepareScores(
-    options,
-    { images, resolution: subject.resolution, channels: subject.channels, keepReferences },
-    openData,
-    notes,
-  );
-
   const extractors = scores.map(({ extractor, reference }) => ({
     name: extractor.name,
     dimensions: extractor.dimensions,
@@ -205,13 +228,8 @@ async function seedValues({
     { from, batchSize, signal, onProgress, checkpointEvery, checkpoint: store && ((done) => store.save(key, done, collectors)) },
   );
   const values: Record<string, number>[] = [];
-  for (const [i, score] of scores.entries()) {
-    const onMetric = (metric: string) => {
-      if (signal?.aborted) throw stopped(images, images);
-      onProgress?.({ phase: 'metrics', name: `${metric}, ${score.extractor.name}`, done: images, count: images, imagesPerSecond: 0 });
-    };
-    values.push(await computeScore(score, collectors[i]!.result(), references[i], onMetric));
-  }
+  for (const [i, score] of scores.entries())
+    values.push(await computeScore(score, collectors[i]!.result(), references[i], { onProgress, signal }));
   await store?.finish(seed, key, values);
   return values;
 }

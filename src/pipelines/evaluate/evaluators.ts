@@ -16,7 +16,9 @@ import { openDataOnce } from './open-data.js';
 import { scoringSchema } from './options.js';
 import { runPass } from './pass.js';
 import { statisticsReference } from './reference.js';
-import { betterOfReported, collectReference, computeScore, namedValues, prepareScores, type Score } from './scoring.js';
+import { Problems } from './problems.js';
+import { checkFit, draftScores, prepareScores } from './score-drafts.js';
+import { betterOfReported, collectReference, computeScore, namedValues, type Score } from './scoring.js';
 import { studentSubject } from './subject.js';
 
 const schema = scoringSchema.extend({
@@ -55,12 +57,16 @@ export function metricsEvaluator(options: MetricsEvaluatorOptions): Evaluator {
   let ready: Promise<{ scores: Score[]; references: (FeatureSet | undefined)[] }> | undefined;
   let keep: BestMetric | undefined;
 
-  const prepare = async ({ resolution, channels }: { resolution: number; channels: number }) => {
+  const prepare = async (network: { resolution: number; channels: number }) => {
     const opened = openDataOnce();
     try {
       const settings = { ...scoring, batchSize };
-      const scores = await prepareScores(settings, { images, resolution, channels, keepReferences: false }, opened.open, []);
-      keep = bestOf(scores, best);
+      const problems = new Problems('metricsEvaluator');
+      const drafts = await draftScores(settings, { images, keepReferences: false }, opened.open, problems, []);
+      checkFit(drafts, network, problems, []);
+      keep = await problems.attempt(() => bestOf(drafts, best));
+      problems.throwIfAny();
+      const scores = await prepareScores(drafts);
       const references: (FeatureSet | undefined)[] = [];
       const say = (line: string) => void process.stderr.write(`${line}\n`);
       for (const score of scores)
@@ -82,7 +88,7 @@ export function metricsEvaluator(options: MetricsEvaluatorOptions): Evaluator {
       const collectors = scores.map(({ extractor, metrics }) => new FeatureCollector(extractor, metrics));
       await collectStudent(student, collectors, { images, seed, batchSize, signal });
       const values: Record<string, number>[] = [];
-      for (const [i, score] of scores.entries()) values.push(await computeScore(score, collectors[i]!.result(), references[i]));
+      for (const [i, score] of scores.entries()) values.push(await computeScore(score, collectors[i]!.result(), references[i], { signal }));
       return Object.fromEntries(namedValues(scores, [values]).map(({ name, values: [value] }) => [name, value!]));
     },
   };
@@ -110,7 +116,7 @@ async function collectStudent(
 }
 
 /** The metric to keep the best snapshot by: the one that is named, else what the first metric is about. */
-function bestOf(scores: readonly Score[], best: string | undefined): BestMetric | undefined {
+function bestOf(scores: readonly Pick<Score, 'extractor' | 'metrics'>[], best: string | undefined): BestMetric | undefined {
   const names = scores.flatMap(({ extractor, metrics }) =>
     metrics.flatMap(({ name }) => (name in MAIN_VALUES ? [{ name: reportedName(MAIN_VALUES[name]!, extractor), extractor }] : [])),
   );
@@ -143,7 +149,7 @@ export function frechetEvaluator({ extractor, reference, images, seed = 0 }: Fre
     evaluate: async (student, signal) => {
       const collector = new FeatureCollector(extractor, [frechet()]);
       await collectStudent(student, [collector], { images, seed, batchSize: 64, signal });
-      return frechet().compute(collector.result(), statisticsReference(reference, extractor).set);
+      return frechet().compute(collector.result(), statisticsReference(reference, extractor).set, { signal });
     },
   };
 }

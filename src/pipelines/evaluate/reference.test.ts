@@ -8,7 +8,7 @@ import { writeNpz } from '../../core/npz.js';
 import { featureRows } from '../../metrics/feature-rows.js';
 import { kernelDistance } from '../../metrics/kernel-distance.js';
 import { readReference, writeReference } from '../../metrics/reference.js';
-import { readyReference, unservedMetrics } from './reference.js';
+import { referenceAt, unservedMetrics, type ReadyReference } from './reference.js';
 
 const EDM2 = fileURLToPath(new URL('../../../test/golden/metrics/edm2.pkl', import.meta.url));
 const extractor = (name: string, dimensions: number): FeatureExtractor => ({
@@ -24,12 +24,12 @@ describe('references that are there already', () => {
 
   it("are EDM2's pickle, by the extractor's name", async () => {
     const { mean } = await readReference(EDM2);
-    const inception = await readyReference(EDM2, extractor('inception-v3', mean.length), []);
-    expect(inception!.set.statistics.mean).toEqual(mean);
+    const inception = await referenceAt(EDM2, extractor('inception-v3', mean.length));
+    expect((inception as ReadyReference).set.statistics.mean).toEqual(mean);
     const { mean: other } = await readReference(EDM2, { statistics: 'fd_dinov2' });
-    const dino = await readyReference(EDM2, extractor('dinov2-vit-l14', other.length), []);
-    expect(dino!.set.statistics.mean).toEqual(other);
-    await expect(readyReference(EDM2, extractor('inception-v3', mean.length + 1), [])).rejects.toMatchObject({ code: 'E_SHAPE' });
+    const dino = await referenceAt(EDM2, extractor('dinov2-vit-l14', other.length));
+    expect((dino as ReadyReference).set.statistics.mean).toEqual(other);
+    await expect(referenceAt(EDM2, extractor('inception-v3', mean.length + 1))).rejects.toMatchObject({ code: 'E_SHAPE' });
   });
 
   it('serve metrics of features where the file has rows', async () => {
@@ -37,19 +37,19 @@ describe('references that are there already', () => {
     const path = join(directory, 'rows.npz');
     await writeReference(path, { ...statistics, features: featureRows(Float32Array.of(1, 2, 3, 4, 5, 6), 2) });
     const metrics = [kernelDistance()];
-    const ready = (await readyReference(path, extractor('mine', 2), metrics))!;
-    expect(ready.set.count).toBe(3);
+    const ready = (await referenceAt(path, extractor('mine', 2)))!;
+    expect((ready as ReadyReference).set.count).toBe(3);
     expect(unservedMetrics(ready, metrics)).toEqual([]);
 
     const bare = join(directory, 'bare.npz');
     await writeReference(bare, statistics);
-    const without = (await readyReference(bare, extractor('mine', 2), metrics))!;
+    const without = (await referenceAt(bare, extractor('mine', 2)))!;
     expect(unservedMetrics(without, metrics)).toEqual([expect.stringContaining('bare.npz holds mean and covariance only')]);
   });
 
   it('are not archives of images', async () => {
     const path = join(directory, 'images.npz');
     await writeNpz(path, { x: { shape: [2, 2], data: Float32Array.of(1, 2, 3, 4) } });
-    expect(await readyReference(path, extractor('mine', 2), [])).toBeUndefined();
+    expect(await referenceAt(path, extractor('mine', 2))).toBeUndefined();
   });
 });

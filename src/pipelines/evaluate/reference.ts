@@ -5,14 +5,14 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
-import type { DataDescription, DataSource } from '../../core/contracts/data.js';
+import type { DataSource } from '../../core/contracts/data.js';
 import type { ReferenceSummary } from '../../core/contracts/evaluation.js';
 import type { FeatureExtractor, FeatureSet, GaussianStatistics, Metric } from '../../core/contracts/metric.js';
 import { ArgumentError, FileError } from '../../core/errors.js';
 import { withFileErrors } from '../../core/files.js';
 import { readNpz } from '../../core/npz.js';
 import { ImageDigest } from '../../metrics/feature-cache.js';
-import { FeatureCollector } from '../../metrics/feature-collector.js';
+import { FeatureCollector, readFeaturesHeader, type FeaturesHeader } from '../../metrics/feature-collector.js';
 import { readReference, type ReferenceArrays } from '../../metrics/reference.js';
 
 /** A path of an `.npz` with `mu` and `sigma`, of EDM2's `.pkl`, of a features file, or of a data set; statistics; a data set. */
@@ -25,13 +25,10 @@ export interface ReadyReference {
   set: FeatureSet;
 }
 
-/** A set whose features are still to be collected. */
-export interface DataReference {
+/** A features file. It is read when the extractor's weights are known, since it is of one network's. */
+export interface FeaturesFile extends FeaturesHeader {
   ready: false;
-  source: DataSource;
-  description: DataDescription;
-  /** True where it was opened here. */
-  owned: boolean;
+  path: string;
 }
 
 const sha256 = (...parts: (Uint8Array | string)[]): string => {
@@ -71,6 +68,18 @@ export function statisticsReference(
   };
 }
 
+/** Whether a file is there, rather than a folder. Throws `E_FILE_ABSENT` where nothing is. */
+export async function isFile(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isFile();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') return withFileErrors(path, 'read', () => Promise.reject(error));
+    throw new FileError('E_FILE_ABSENT', `${path}: no such file or folder`, {
+      help: 'check the path; a relative one starts at the current directory',
+    });
+  }
+}
+
 /** What a file begins with. */
 async function head(path: string, length: number): Promise<Buffer> {
   return withFileErrors(path, 'read', async () => {
@@ -84,27 +93,14 @@ async function head(path: string, length: number): Promise<Buffer> {
   });
 }
 
-/** Statistics or kept features at a path; undefined where it holds something else, which is then taken for a data set. */
-export async function readyReference(
-  path: string,
-  extractor: FeatureExtractor,
-  metrics: readonly Metric[],
-): Promise<ReadyReference | undefined> {
-  const found = await withFileErrors(path, 'read', () => stat(path));
-  if (!found.isFile()) return undefined;
+/** Statistics or kept features at a path; undefined where it holds something else, which is then taken for a data set. Needs no weights. */
+export async function referenceAt(path: string, extractor: FeatureExtractor): Promise<ReadyReference | FeaturesFile | undefined> {
+  if (!(await isFile(path))) return undefined;
   const start = await head(path, 9);
+  if (start.length < 9) return undefined;
   const name = basename(path);
   // The header of safetensors: eight bytes of length, then JSON.
-  if (start[8] === 0x7b && start.readUInt32LE(4) === 0) {
-    const collector = new FeatureCollector(
-      extractor,
-      metrics.filter(({ comparesWithReference }) => comparesWithReference),
-    );
-    await collector.load(path);
-    const set = collector.result();
-    const identity = sha256(bytesOf(set.statistics.mean), bytesOf(set.statistics.covariance));
-    return { ready: true, summary: { kind: 'features', name, images: set.count, identity }, set };
-  }
+  if (start[8] === 0x7b && start.readUInt32LE(4) === 0) return { ready: false, path, ...(await readFeaturesHeader(path, extractor)) };
   // EDM2's references hold the statistics of several extractors.
   const statistics = extractor.name.startsWith('dinov2') ? 'fd_dinov2' : 'fid';
   if (path.endsWith('.pkl')) return statisticsReference(await readReference(path, { statistics }), extractor, name);
@@ -118,13 +114,32 @@ export async function readyReference(
   return statisticsReference(await readReference(path), extractor, name);
 }
 
-/** Metrics that such a reference cannot serve, as problems; empty where it serves all. */
-export function unservedMetrics({ set, summary }: ReadyReference, metrics: readonly Metric[]): string[] {
+/** Reads a features file for metrics that compare. Throws as `FeatureCollector.load`. */
+export async function readFeaturesFile(
+  { path }: FeaturesFile,
+  extractor: FeatureExtractor,
+  metrics: readonly Metric[],
+): Promise<ReadyReference> {
+  const collector = new FeatureCollector(
+    extractor,
+    metrics.filter(({ comparesWithReference }) => comparesWithReference),
+  );
+  await collector.load(path);
+  const set = collector.result();
+  const identity = sha256(bytesOf(set.statistics.mean), bytesOf(set.statistics.covariance));
+  return { ready: true, summary: { kind: 'features', name: basename(path), images: set.count, identity }, set };
+}
+
+/** Metrics that a reference without features cannot serve, as problems. */
+export function unservedMetrics(reference: ReadyReference | FeaturesFile, metrics: readonly Metric[]): string[] {
+  const [name, served] = reference.ready
+    ? [reference.summary.name, reference.set.features !== undefined]
+    : [basename(reference.path), reference.holds.includes('features')];
   return metrics
-    .filter(({ comparesWithReference, needs }) => comparesWithReference && needs.includes('features') && set.features === undefined)
+    .filter(({ comparesWithReference, needs }) => comparesWithReference && needs.includes('features') && !served)
     .map(
-      ({ name }) =>
-        `${name}: ${summary.name} holds mean and covariance only, and this metric compares features: give a data set or a features file`,
+      (metric) =>
+        `${metric.name}: ${name} holds mean and covariance only, and this metric compares features: give a data set or a features file`,
     );
 }
 

@@ -5,9 +5,11 @@ import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
 import type { DataDescription, DataSource } from '../../core/contracts/data.js';
 import { describeProvided } from '../../core/container.js';
+import { DownloadError } from '../../core/errors.js';
 import { permutation } from '../../data/permutation.js';
 import type { Backbone } from '../../models/backbones/backbone.js';
 import { teacher as anyTeacher } from '../../models/teachers/any-teacher.js';
+import { resolveFile } from '../../models/teachers/published-teachers.js';
 import type { Teacher, TeacherLoader } from '../../models/teachers/teacher.js';
 import {
   makeInterpolations,
@@ -100,6 +102,19 @@ export async function studentSubject(student: Student | string, sigmas?: readonl
     evaluations: sigmas?.length ?? 1,
     ...(!given && { close: () => backbone.dispose() }),
   });
+}
+
+/** Whether a subject can be opened without fetching anything. Throws as `resolveFile` for a path or name of nothing. */
+export async function isSubjectHere({ student, teacher }: { student?: unknown; teacher?: unknown }): Promise<boolean> {
+  const given = student ?? teacher;
+  if (typeof given !== 'string') return teacher === undefined || !isLoader(teacher as Teacher | TeacherLoader);
+  try {
+    await resolveFile(given, { offline: true });
+    return true;
+  } catch (error) {
+    if (error instanceof DownloadError && error.code === 'E_DOWNLOAD_OFFLINE') return false;
+    throw error;
+  }
 }
 
 const isLoader = (value: Teacher | TeacherLoader): value is TeacherLoader => 'load' in value;
