@@ -3,6 +3,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { inflateRawSync } from 'node:zlib';
+import { crc32 } from './crc32.js';
 import { ArgumentError, FileError } from './errors.js';
 import { withFileErrors, writeFileAtomic } from './files.js';
 
@@ -19,17 +20,6 @@ const product = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Zip (PKWARE's APPNOTE, sections 4.3 and 4.5.3)
-
-const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, n) => {
-  for (let bit = 0; bit < 8; bit++) n = n & 1 ? 0xedb88320 ^ (n >>> 1) : n >>> 1;
-  return n;
-});
-
-function crc32(bytes: Uint8Array): number {
-  let crc = 0xffffffff;
-  for (let i = 0; i < bytes.length; i++) crc = CRC_TABLE[(crc ^ bytes[i]!) & 255]! ^ (crc >>> 8);
-  return ~crc >>> 0;
-}
 
 const END = 0x06054b50;
 const END64 = 0x06064b50;

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import sharp from 'sharp';
 import { deflateSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
-import { crc32, crc32InScript } from './crc32.js';
+import { crc32, crc32InScript } from '../../core/crc32.js';
 import { decodeImage } from './decode-image.js';
 import { decodePng, isPng } from './png.js';
 

@@ -4,7 +4,7 @@
  * Written for many small images: one pass over the chunks, one inflation, one pass over the rows.
  */
 import { inflateSync } from 'node:zlib';
-import { crc32 } from './crc32.js';
+import { crc32 } from '../../core/crc32.js';
 import type { DecodedImage } from './encoded-images.js';
 import { damagedImage } from './image-problem.js';
 import { expandSamples, unfilter } from './png-samples.js';

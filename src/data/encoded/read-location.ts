@@ -4,7 +4,7 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { inflateRawSync } from 'node:zlib';
 import { toFileError } from '../../core/files.js';
-import { crc32 } from './crc32.js';
+import { crc32 } from '../../core/crc32.js';
 import type { FileRange, ImageLocation } from './encoded-images.js';
 import { damagedImage, ImageProblem } from './image-problem.js';
 

@@ -5,35 +5,31 @@
 import { open, type FileHandle } from 'node:fs/promises';
 import { FileError } from '../../core/errors.js';
 import { withFileErrors } from '../../core/files.js';
-import { crc32 } from '../../data/encoded/crc32.js';
+import { crc32 } from '../../core/crc32.js';
 
 const LOCAL = 0x04034b50;
 const CENTRAL = 0x02014b50;
 const LOCAL_BYTES = 30;
+const CENTRAL_BYTES = 46;
+/** Of an offset beyond 32 bits: the number of the field, its length, the offset. */
+const FAR_BYTES = 12;
 const MAX32 = 0xffffffff;
 
 /** 1980-01-01, the first day that zip knows: the same entries give the same bytes. */
 const DOS_DATE = 0x21;
 
-/** What version, flags (UTF-8 names), method, time, date, checksum, sizes and lengths say, in both kinds of header. */
-function shared(name: Buffer, checksum: number, size: number, extra: number): Buffer {
-  const fields = Buffer.alloc(26);
-  fields.writeUInt16LE(size >= MAX32 || extra > 0 ? 45 : 20, 0);
-  fields.writeUInt16LE(0x800, 2);
-  fields.writeUInt16LE(DOS_DATE, 8);
-  fields.writeUInt32LE(checksum, 10);
-  fields.writeUInt32LE(size, 14);
-  fields.writeUInt32LE(size, 18);
-  fields.writeUInt16LE(name.length, 22);
-  fields.writeUInt16LE(extra, 24);
-  return fields;
+/** Writes what both kinds of header say: version, flags (UTF-8 names), method, time, date, checksum, sizes, lengths. */
+function writeShared(to: Buffer, at: number, entry: { checksum: number; size: number; nameLength: number }, extra: number): void {
+  to.writeUInt16LE(extra > 0 ? 45 : 20, at);
+  to.writeUInt16LE(0x800, at + 2);
+  to.writeUInt32LE(0, at + 4);
+  to.writeUInt16LE(DOS_DATE, at + 8);
+  to.writeUInt32LE(entry.checksum, at + 10);
+  to.writeUInt32LE(entry.size, at + 14);
+  to.writeUInt32LE(entry.size, at + 18);
+  to.writeUInt16LE(entry.nameLength, at + 22);
+  to.writeUInt16LE(extra, at + 24);
 }
-
-const u32 = (value: number) => {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32LE(value);
-  return bytes;
-};
 
 /** Bytes that are gathered before they are written. */
 const WRITE_BYTES = 1 << 20;
@@ -41,34 +37,42 @@ const WRITE_BYTES = 1 << 20;
 /** A zip that is being written, entry by entry. */
 export class StoredZip {
   #handle: FileHandle;
-  #pending: Buffer[] = [];
+  #pending: Uint8Array[] = [];
   #pendingBytes = 0;
   #position = 0;
-  /** The central directory, in parts. */
+  /** The central directory: whole chunks, a buffer for each entry would take three times as much; and what is filled of the last one. */
   readonly #directory: Buffer[] = [];
+  #filled = WRITE_BYTES;
+  #entries = 0;
 
   private constructor(
     readonly path: string,
     handle: FileHandle,
+    start: number,
   ) {
     this.#handle = handle;
+    this.#position = start;
   }
 
-  /** Opens `path` and keeps its first `bytes` bytes, `entries` whole entries, which are checked; undefined where they are not there. */
-  static async open(path: string, bytes: number, entries: number): Promise<StoredZip | undefined> {
+  /**
+   * Opens `path` and keeps its first `bytes` bytes, `entries` whole entries, which are checked; undefined where they are not there.
+   *
+   * @param start where the first entry of a new file begins; zeros lie before it.
+   */
+  static async open(path: string, bytes: number, entries: number, start = 0): Promise<StoredZip | undefined> {
     return withFileErrors(path, 'write', async () => {
       const handle = await open(path, bytes > 0 ? 'r+' : 'w+').catch((error: NodeJS.ErrnoException) => {
         if (bytes > 0 && error.code === 'ENOENT') return undefined;
         throw error;
       });
       if (!handle) return undefined;
-      const zip = new StoredZip(path, handle);
+      const zip = new StoredZip(path, handle, start);
       try {
         if ((await handle.stat()).size < bytes || !(await zip.#adopt(bytes, entries))) {
           await handle.close();
           return undefined;
         }
-        await handle.truncate(bytes);
+        await handle.truncate(Math.max(bytes, start));
         return zip;
       } catch (error) {
         await handle.close();
@@ -79,10 +83,10 @@ export class StoredZip {
 
   /** Entries that are in the zip. */
   get entries(): number {
-    return this.#directory.length;
+    return this.#entries;
   }
 
-  /** Bytes of all entries, written or not. */
+  /** Bytes up to the end of the last entry, written or not. */
   get bytes(): number {
     return this.#position;
   }
@@ -123,17 +127,28 @@ export class StoredZip {
 
   /** Adds the entry at the current position to the directory. */
   #record(name: Buffer, checksum: number, size: number): void {
-    const far = this.#position >= MAX32;
-    const extra = Buffer.alloc(far ? 12 : 0);
-    if (far) {
-      extra.writeUInt16LE(1, 0);
-      extra.writeUInt16LE(8, 2);
-      extra.writeBigUInt64LE(BigInt(this.#position), 4);
+    const extra = this.#position >= MAX32 ? FAR_BYTES : 0;
+    const length = CENTRAL_BYTES + name.length + extra;
+    if (this.#filled + length > WRITE_BYTES) {
+      if (this.#directory.length > 0) this.#directory.push(this.#directory.pop()!.subarray(0, this.#filled));
+      this.#directory.push(Buffer.alloc(WRITE_BYTES));
+      this.#filled = 0;
     }
-    const version = Buffer.from([far ? 45 : 20, 0]);
-    const rest = Buffer.alloc(14);
-    rest.writeUInt32LE(far ? MAX32 : this.#position, 10);
-    this.#directory.push(Buffer.concat([u32(CENTRAL), version, shared(name, checksum, size, extra.length), rest, name, extra]));
+    const chunk = this.#directory.at(-1)!;
+    const at = this.#filled;
+    chunk.writeUInt32LE(CENTRAL, at);
+    chunk.writeUInt16LE(extra > 0 ? 45 : 20, at + 4);
+    writeShared(chunk, at + 6, { checksum, size, nameLength: name.length }, extra);
+    chunk.writeUInt32LE(extra > 0 ? MAX32 : this.#position, at + 42);
+    name.copy(chunk, at + CENTRAL_BYTES);
+    if (extra > 0) {
+      const field = at + CENTRAL_BYTES + name.length;
+      chunk.writeUInt16LE(1, field);
+      chunk.writeUInt16LE(8, field + 2);
+      chunk.writeBigUInt64LE(BigInt(this.#position), field + 4);
+    }
+    this.#filled += length;
+    this.#entries++;
   }
 
   /** Adds an entry of less than 4 GiB. Throws as {@link flush}. */
@@ -145,9 +160,15 @@ export class StoredZip {
     const bytes = Buffer.from(name);
     const checksum = crc32(content);
     this.#record(bytes, checksum, content.length);
-    const parts = [u32(LOCAL), shared(bytes, checksum, content.length, 0), bytes, content as Buffer];
-    const length = parts.reduce((sum, part) => sum + part.length, 0);
+    const header = Buffer.alloc(LOCAL_BYTES);
+    header.writeUInt32LE(LOCAL);
+    writeShared(header, 4, { checksum, size: content.length, nameLength: bytes.length }, 0);
+    this.#pend(header, bytes, content);
+  }
+
+  #pend(...parts: Uint8Array[]): void {
     this.#pending.push(...parts);
+    const length = parts.reduce((sum, part) => sum + part.length, 0);
     this.#pendingBytes += length;
     this.#position += length;
   }
@@ -172,8 +193,11 @@ export class StoredZip {
   async finish(): Promise<void> {
     const start = this.#position;
     const count = this.entries;
-    const size = this.#directory.reduce((sum, { length }) => sum + length, 0);
-    this.#pending.push(...this.#directory);
+    for (const [k, chunk] of this.#directory.entries()) {
+      this.#pend(k === this.#directory.length - 1 ? chunk.subarray(0, this.#filled) : chunk);
+      await this.#write();
+    }
+    const size = this.#position - start;
     if (count >= 0xffff || start + size >= MAX32) {
       const end64 = Buffer.alloc(56 + 20);
       end64.writeUInt32LE(0x06064b50, 0);
@@ -187,7 +211,7 @@ export class StoredZip {
       end64.writeUInt32LE(0x07064b50, 56);
       end64.writeBigUInt64LE(BigInt(start + size), 64);
       end64.writeUInt32LE(1, 72);
-      this.#pending.push(end64);
+      this.#pend(end64);
     }
     const end = Buffer.alloc(22);
     end.writeUInt32LE(0x06054b50);
@@ -195,10 +219,7 @@ export class StoredZip {
     end.writeUInt16LE(Math.min(count, 0xffff), 10);
     end.writeUInt32LE(Math.min(size, MAX32), 12);
     end.writeUInt32LE(Math.min(start, MAX32), 16);
-    this.#pending.push(end);
-    const added = this.#pending.reduce((sum, { length }) => sum + length, 0);
-    this.#position += added - this.#pendingBytes;
-    this.#pendingBytes = added;
+    this.#pend(end);
     await this.flush();
   }
 

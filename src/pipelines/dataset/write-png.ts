@@ -1,6 +1,6 @@
 import { deflate } from 'node:zlib';
 import { promisify } from 'node:util';
-import { crc32 } from '../../data/encoded/crc32.js';
+import { crc32 } from '../../core/crc32.js';
 import type { DecodedImage } from '../../data/encoded/encoded-images.js';
 
 const compress = promisify(deflate);
