@@ -98,6 +98,13 @@ describe('heatMap', () => {
     expect(svg.match(/class="frame"/g)).toHaveLength(2);
   });
 
+  it('begins every cell at a whole pixel, so that no hairlines stand between them', () => {
+    const [panel] = options().panels;
+    const svg = heatMap(options({ rows: [{ label: 'a label of some width' }, { label: 'b' }], panels: [panel!, { ...panel!, title: 'a title of some width, too' }] })); // prettier-ignore
+    expect(cells(svg)).toHaveLength(12);
+    for (const { x, y } of cells(svg)) expect([x % 1, y % 1]).toEqual([0, 0]);
+  });
+
   it('stays inside its picture, whatever the names', () => {
     const long = 'a very long name of a row or a column indeed';
     const rows = [{ label: long }, { label: 'b' }];

@@ -85,9 +85,10 @@ export function heatMap(options: HeatMapOptions): string {
     bottom += cellHeight;
   });
 
-  const left = 16 + Math.max(60, ...rows.map(({ label }) => textWidth(label))) + 8;
+  // Whole pixels: between cells that begin within one, renderers leave hairlines.
+  const left = Math.ceil(16 + Math.max(60, ...rows.map(({ label }) => textWidth(label))) + 8);
   const mapWidth = columns.length * cellWidth;
-  const panelWidth = Math.max(mapWidth, ...panels.map((panel) => textWidth(panel.title, 12) + 8));
+  const panelWidth = Math.ceil(Math.max(mapWidth, ...panels.map((panel) => textWidth(panel.title, 12) + 8)));
   const columnHeight = Math.max(0, ...columns.map((name) => textWidth(name, 10)));
   const legendAt = bottom + 8 + columnHeight + (xLabel === '' ? 6 : 24);
   const width = Math.ceil(

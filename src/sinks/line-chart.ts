@@ -88,7 +88,7 @@ export function lineChart(options: LineChartOptions): string {
   const plot = { left, right: width - right, top, bottom: height - (xLabel === '' ? 32 : 48) };
   const xAxis = axis(
     series.flatMap(({ points, raw }) => [...points, ...raw].map(({ x }) => x)),
-    { log: xLog, count: Math.max(2, Math.round((plot.right - plot.left) / 90)), tight: true },
+    { log: xLog, count: Math.max(5, Math.round((plot.right - plot.left) / 90)), tight: true },
   );
   const px = (x: number) => round(plot.left + xAxis.at(x) * (plot.right - plot.left));
   const py = (y: number) => round(plot.bottom - Math.min(1, Math.max(0, yAxis.at(y))) * (plot.bottom - plot.top)); // outliers lie on the edge

@@ -18,7 +18,7 @@ import { edmPreconditioning, gddPreconditioning } from '../../models/preconditio
 import { assertWellFormed } from '../../sinks/testing.js';
 import { analyzeActivations, type ActivationAnalysis, type ActivationOptions } from './analyze-activations.js';
 import { activationChange, activationsOf, median, rangeOf, relativeToPeak, rowsOf, summarizeActivations } from './compare.js';
-import { activationHeatMap, spectrumCharts, spreadIndices } from './figures.js';
+import { activationHeatMap, spectrumCharts, spectrumHeatMap, spreadIndices } from './figures.js';
 import { writeActivationAnalysis } from './files.js';
 import { activationsCsv, formatActivations, spectraCsv, spectralDistance } from './table.js';
 
@@ -347,10 +347,14 @@ describe('what is made of an analysis', () => {
     const blocks = rowsOf(analysis.networks[0]!, 'block');
     const text = formatActivations(analysis);
     for (const { name } of blocks) expect(text).toContain(`\n${name} `);
-    const rows = text.split('\n').slice(2, 2 + blocks.length);
+    const rows = text.split('\n').slice(4, 4 + blocks.length);
     expect(rows.filter((row) => row.endsWith(' same'))).toHaveLength(
       rowsOf(analysis.networks[1]!, 'block').filter(({ unchanged }) => unchanged).length,
     );
+    // A network's name stands over its three columns; lines stay readable where there are many noise levels.
+    expect(text.split('\n')[2]).toMatch(/^ +teacher +student, "short" +student, "short"\/teacher$/);
+    expect(text.split('\n')[3]).toMatch(/^block +peak +range +at 80 +peak +range +at 80 +log2 at 80 +weights$/);
+    expect(text.match(/^sigma +0\.1 +2 +80$/gm)).toHaveLength(3);
     expect(formatActivations(analysis, { rows: 'layer' })).toContain('\nenc.8x8_block0.conv1 ');
     expect(text).not.toMatch(/NaN|undefined/);
   });
@@ -386,6 +390,19 @@ describe('what is made of an analysis', () => {
     expect(cells(alone)).toBe(3 * rowsOf(analysis.networks[0]!, 'block').length);
   });
 
+  it('the spectra at every noise level stand against the real ones, in dB', () => {
+    const { real, networks, sigmas } = analysis;
+    const twice = { ...networks[0]!, name: 'twice', spectra: sigmas.map(() => ({ ...real, power: real.power.map((value) => 2 * value) })) };
+    const none = { ...twice, name: 'none', spectra: sigmas.map(() => ({ ...real, power: real.power.map(() => 0) })) };
+    const svg = spectrumHeatMap({ ...analysis, networks: [twice, none] });
+    assertWellFormed(svg);
+    const cells = real.frequencies.length * sigmas.length;
+    // 10 log10 2 = 3.01; of no power there is no logarithm.
+    expect(svg.match(/: 3\.01<\/title>/g)).toHaveLength(cells);
+    expect(svg.match(/: no value<\/title>/g)).toHaveLength(cells);
+    for (const text of ['0.125', '0.5', 'twice', 'dB above real images']) expect(svg).toContain(`>${text}</text>`);
+  });
+
   it('the files hold the numbers', async () => {
     const paths = await writeActivationAnalysis(join(folder, 'new'), analysis);
     expect(paths.map((path) => path.slice(join(folder, 'new').length + 1))).toEqual([
@@ -396,6 +413,7 @@ describe('what is made of an analysis', () => {
       'blocks.svg',
       'layers.svg',
       'spectra.svg',
+      'spectra-by-sigma.svg',
     ]);
     const { summaries, ...read } = JSON.parse(readFileSync(paths[0]!, 'utf8')) as ActivationAnalysis & { summaries: object[] };
     expect(read).toEqual(analysis);

@@ -77,7 +77,7 @@ export function spreadIndices(count: number, wanted: number): number[] {
 
 /**
  * The radial spectra of the outputs, in dB over cycles per pixel: one chart for each network, side by side, with up to five noise levels and
- * the real images in each.
+ * the real images in each. `spectrumHeatMap` has all levels.
  */
 export function spectrumCharts({ networks, sigmas, real, images }: ActivationAnalysis): string {
   const shown = spreadIndices(sigmas.length, 5);
@@ -92,7 +92,7 @@ export function spectrumCharts({ networks, sigmas, real, images }: ActivationAna
         title: `Spectrum of D(x, sigma), ${name}`,
         subtitle: `mean power of ${images} images; white noise of variance 1 has 0 dB`,
         xLabel: 'cycles per pixel',
-        yLabel: 'dB',
+        yLabel: 'power, dB',
         yRange: range,
         endValues: false,
         width: 460,
@@ -104,4 +104,26 @@ export function spectrumCharts({ networks, sigmas, real, images }: ActivationAna
       }),
     ),
   );
+}
+
+/**
+ * The radial spectra of the outputs at every noise level against the real images': rows of frequencies over noise levels, a map for each network.
+ * A cell is 10 log10 of the ratio of the powers, in dB: above 0 the outputs have more of that frequency than real images, below 0 less.
+ */
+export function spectrumHeatMap({ networks, sigmas, real, images, data }: ActivationAnalysis): string {
+  const panels = networks.map(({ name, spectra }) => ({
+    title: name,
+    values: real.frequencies.map((_, ring) => spectra.map(({ power }) => decibels(power[ring]! / real.power[ring]!))),
+  }));
+  const largest = panels.reduce((most, { values }) => Math.max(most, ...values.flat().filter(Number.isFinite).map(Math.abs)), 0);
+  const limit = Math.max(1, Math.ceil(largest));
+  const scale: HeatMapScale = { kind: 'diverging', low: -limit, high: limit, label: 'dB above real images' };
+  return heatMap({
+    title: 'Spectrum of D(x, sigma) against real images',
+    subtitle: `${images} images of ${data} at ${sigmas.length} noise levels; rows: cycles per pixel, 0 is the mean colour`,
+    rows: real.frequencies.map((frequency) => ({ label: String(Number(frequency.toFixed(4))) })),
+    columns: sigmas.map(String),
+    xLabel: 'sigma',
+    panels: panels.map((panel) => ({ ...panel, scale })),
+  });
 }

@@ -6,12 +6,12 @@ import { join } from 'node:path';
 import { withFileErrors, writeFileAtomic } from '../../core/files.js';
 import type { ActivationAnalysis } from './analyze-activations.js';
 import { summarizeActivations } from './compare.js';
-import { activationHeatMap, spectrumCharts } from './figures.js';
+import { activationHeatMap, spectrumCharts, spectrumHeatMap } from './figures.js';
 import { activationsCsv, formatActivations, spectraCsv } from './table.js';
 
 /**
  * Writes an analysis into a directory, which is made: `analysis.json` (every number, and the summaries), `table.txt`, `activations.csv`,
- * `spectra.csv`, and the pictures `blocks.svg`, `layers.svg` and `spectra.svg`.
+ * `spectra.csv`, and the pictures `blocks.svg`, `layers.svg`, `spectra.svg` and `spectra-by-sigma.svg`.
  *
  * @returns the paths. Throws {@link FileError} as `writeFileAtomic`.
  */
@@ -25,6 +25,7 @@ export async function writeActivationAnalysis(directory: string, analysis: Activ
     'blocks.svg': activationHeatMap(analysis),
     'layers.svg': activationHeatMap(analysis, { rows: 'layer' }),
     'spectra.svg': spectrumCharts(analysis),
+    'spectra-by-sigma.svg': spectrumHeatMap(analysis),
   };
   await withFileErrors(directory, 'write', () => mkdir(directory, { recursive: true }));
   const paths: string[] = [];

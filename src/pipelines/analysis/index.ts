@@ -16,6 +16,6 @@ export {
   type ActivationMeasure,
   type ActivationSummary,
 } from './compare.js';
-export { activationHeatMap, spectrumCharts, type ActivationHeatMapOptions } from './figures.js';
+export { activationHeatMap, spectrumCharts, spectrumHeatMap, type ActivationHeatMapOptions } from './figures.js';
 export { activationsCsv, formatActivations, spectraCsv, spectralDistance } from './table.js';
 export { writeActivationAnalysis } from './files.js';

@@ -18,8 +18,8 @@ function columns(rows: readonly (readonly string[])[]): string[] {
 }
 
 const shortName = ({ name }: LayerActivations) => name.replace(/^model\./, '');
-const sigmaName = (sigma: number) => `sigma ${sigma}`;
-const signed = (value: number) => (Number.isFinite(value) ? `${value > 0 ? '+' : ''}${value.toFixed(2)}` : '-');
+const signed = (value: number) =>
+  Number.isFinite(value) ? `${value > 0 ? '+' : ''}${value.toFixed(2)}`.replace(/^[+-](?=0\.00$)/, '') : '-';
 
 /**
  * The analysis as text: a row for each block (or layer), with where each network is most active, how much the noise level matters to it, and
@@ -48,11 +48,11 @@ export function formatActivations(
     return [shortName(row), ...cells.flat(), ...changes.flat()];
   });
   const at = `at ${sigmas[last]}`;
-  const header = [
-    kind,
-    ...networks.flatMap(({ name }) => [`${name}: peak sigma`, 'range', at]),
-    ...others.flatMap(({ name }) => [`log2 ${name}/${first!.name} ${at}`, 'weights']),
+  const head = [
+    ['', ...networks.flatMap(({ name }) => [name, '', '']), ...others.flatMap(({ name }) => [`${name}/${first!.name}`, ''])],
+    [kind, ...networks.flatMap(() => ['peak', 'range', at]), ...others.flatMap(() => [`log2 ${at}`, 'weights'])],
   ];
+  const levels = ['sigma', ...sigmas.map(String)];
 
   const medians = summarizeActivations(analysis, kind, measure).slice(1);
   const medianRows = medians.flatMap(({ network, change, unchanged, rows }) => [
@@ -61,21 +61,20 @@ export function formatActivations(
     ...(change.changed ? [[`${network}, trained ${rows - unchanged}`, ...change.changed.map((value) => value.toFixed(2))]] : []),
   ]);
   const sections = [
-    [`${measure} of each ${kind}; ${analysis.images} images of ${analysis.data}`, ...columns([header, ...table])],
-    ...(medianRows.length > 0
-      ? [[`median |log2 ratio to ${first!.name}| of the ${kind}s`, ...columns([['', ...sigmas.map(sigmaName)], ...medianRows])]]
-      : []),
+    [
+      `${measure} of each ${kind}; ${analysis.images} images of ${analysis.data}`,
+      'peak: the sigma at which it is largest; range: largest over smallest; log2: of the ratio of the two networks',
+      ...columns([...head, ...table]),
+    ],
+    ...(medianRows.length > 0 ? [[`median |log2 ratio to ${first!.name}| of the ${kind}s`, ...columns([levels, ...medianRows])]] : []),
     [
       'outputs: mean squared distance to the clean image',
-      ...columns([
-        ['', ...sigmas.map(sigmaName)],
-        ...networks.map(({ name, denoisingError }) => [name, ...denoisingError.map((value) => formatNumber(value, 3))]),
-      ]),
+      ...columns([levels, ...networks.map(({ name, denoisingError }) => [name, ...denoisingError.map((value) => formatNumber(value, 3))])]),
     ],
     [
-      `outputs: power above that of real images, in dB: mean of |dB| over frequencies`,
+      'outputs: spectrum against that of real images: mean over frequencies of |dB|',
       ...columns([
-        ['', ...sigmas.map(sigmaName)],
+        levels,
         ...networks.map(({ name, spectra }) => [
           name,
           ...spectra.map(({ power }) => spectralDistance(power, analysis.real.power).toFixed(2)),
