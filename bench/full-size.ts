@@ -11,8 +11,8 @@
  */
 import 'reflect-metadata';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
-import { cpus, loadavg, totalmem } from 'node:os';
+import { existsSync, mkdirSync, readFileSync, renameSync, statSync } from 'node:fs';
+import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -32,6 +32,7 @@ import {
   type DataSource,
   type publishedBackbones,
 } from '../src/index.js';
+import { machine, table, writeSection } from './support/results.js';
 
 const NETWORKS = [
   'cifar10-ncsnpp-uncond',
@@ -198,9 +199,6 @@ function measure(measurement: Measurement, path: string): Report {
 
 const megabytes = (bytes: number) => `${Math.round(bytes / 1e6).toLocaleString('en')} MB`;
 const time = (value: number) => `${value.toFixed(value < 10 ? 2 : 1)} s`;
-const row = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
-const table = (head: readonly string[], rows: readonly string[][]) => [row(head), row(head.map(() => '---')), ...rows.map(row)].join('\n');
-
 function main(): void {
   const networks = values.networks.split(',');
   const measurements = values.measure.split(',') as Measurement[];
@@ -244,24 +242,13 @@ function main(): void {
     generate: ['One step, one image, against PyTorch', ['network', 'first', 'time', 'peak memory', 'error of G', 'error of D']],
     distill: ['A GDD-I iteration at batch 1', ['network', 'trained of G', 'D', 'iteration', 'with R1', 'peak memory']],
   };
-  const cpu = `${cpus().length} x ${cpus()[0]!.model}, ${(totalmem() / 2 ** 30).toFixed(0)} GiB`;
   const sections = measurements.map((name) => `### ${heads[name][0]}\n\n${table(heads[name][1], rows[name])}`);
   const passed = missed.length === 0 ? 'Every bar is met.' : `Missed: ${missed.join('; ')}.`;
   const command = `npm run bench:full-size -- --networks ${networks.join(',')} --repeats ${values.repeats}`;
-  const text = `## Full size\n\n\`${command}\`\n\n${cpu}; Node ${process.versions.node}; load average ${busy} before. Random weights; relative L2 errors. ${passed}\n\n${sections.join('\n\n')}\n`;
+  const text = `## Full size\n\n\`${command}\`\n\n${machine()}; Node ${process.versions.node}; load average ${busy} before. Random weights; relative L2 errors. ${passed}\n\n${sections.join('\n\n')}\n`;
   console.log(text);
   if (values.write) writeSection(text);
   if (missed.length > 0) process.exitCode = 1;
-}
-
-/** Puts a `##` section into bench/RESULTS.md, in the place of the one with the same title. */
-function writeSection(section: string): void {
-  const path = fileURLToPath(new URL('./RESULTS.md', import.meta.url));
-  const former = existsSync(path) ? readFileSync(path, 'utf8') : '# What the benchmarks found\n';
-  const [title] = section.split('\n', 1);
-  const [head, ...others] = former.split(/^(?=## )/m);
-  const kept = others.filter((other) => !other.startsWith(`${title}\n`));
-  writeFileSync(path, [head!.trimEnd(), ...kept.map((other) => other.trim()), section.trim()].join('\n\n') + '\n');
 }
 
 const children: Record<Measurement, (path: string) => Promise<Report>> = { load, generate, distill: distillation };

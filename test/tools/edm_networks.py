@@ -244,7 +244,7 @@ class SongUNet(nn.Module, metaclass=Recorded):
                 self.dec[f"{at}_aux_norm"] = GroupNorm(num_channels=channels, eps=1e-6)
                 self.dec[f"{at}_aux_conv"] = Conv2d(in_channels=channels, out_channels=out_channels, kernel=3, **init_zero)
 
-    def forward(self, x, noise, class_labels=None, augment_labels=None):
+    def embed(self, noise, class_labels=None, augment_labels=None):
         # [sin, cos]: the embeddings above have the cosine first.
         embedding = self.map_noise(noise)
         embedding = torch.cat(embedding.chunk(2, dim=1)[::-1], dim=1)
@@ -252,8 +252,10 @@ class SongUNet(nn.Module, metaclass=Recorded):
             embedding = embedding + self.map_label(class_labels * math.sqrt(self.map_label.in_features))
         if self.map_augment is not None and augment_labels is not None:
             embedding = embedding + self.map_augment(augment_labels)
-        embedding = F.silu(self.map_layer1(F.silu(self.map_layer0(embedding))))
+        return F.silu(self.map_layer1(F.silu(self.map_layer0(embedding))))
 
+    def encode(self, x, embedding):
+        """What the decoder is given, one tensor a convolution or block."""
         skips = []
         aux = x
         for name, layer in self.enc.items():
@@ -266,6 +268,12 @@ class SongUNet(nn.Module, metaclass=Recorded):
             else:
                 x = layer(x, embedding) if isinstance(layer, UNetBlock) else layer(x)
                 skips.append(x)
+        return skips
+
+    def forward(self, x, noise, class_labels=None, augment_labels=None):
+        embedding = self.embed(noise, class_labels, augment_labels)
+        skips = self.encode(x, embedding)
+        x = skips[-1]
 
         output = None
         for name, layer in self.dec.items():
