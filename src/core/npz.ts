@@ -1,7 +1,8 @@
 /**
  * NumPy's `.npz`: a zip of `.npy` arrays. Reads and writes float32 and float64.
  */
-import { readFile } from 'node:fs/promises';
+import { constants } from 'node:buffer';
+import { open, type FileHandle } from 'node:fs/promises';
 import { inflateRawSync } from 'node:zlib';
 import { crc32 } from './crc32.js';
 import { ArgumentError, FileError } from './errors.js';
@@ -27,6 +28,9 @@ const LOCATOR64 = 0x07064b50;
 const CENTRAL = 0x02014b50;
 const LOCAL = 0x04034b50;
 
+/** An array that no buffer of this Node.js holds. */
+class TooLarge extends Error {}
+
 interface ZipEntry {
   name: string;
   method: number;
@@ -36,18 +40,33 @@ interface ZipEntry {
   offset: number;
 }
 
+/** A part of a file; of one that ends before it what there is. */
+async function readRange(file: FileHandle, start: number, length: number): Promise<Buffer> {
+  const bytes = Buffer.allocUnsafeSlow(length);
+  let filled = 0;
+  while (filled < length) {
+    // One call reads less than 2 GiB.
+    const { bytesRead } = await file.read(bytes, filled, Math.min(length - filled, 2 ** 30), start + filled);
+    if (bytesRead === 0) break;
+    filled += bytesRead;
+  }
+  return bytes.subarray(0, filled);
+}
+
 /** Where the central directory begins and how many entries it has. */
-function findDirectory(zip: Buffer): { offset: number; count: number } {
-  // The end record is 22 bytes and a comment of at most 65,535.
-  for (let at = zip.length - 22; at >= Math.max(0, zip.length - 22 - 0xffff); at--) {
-    if (zip.readUInt32LE(at) !== END) continue;
-    const count = zip.readUInt16LE(at + 10);
-    const offset = zip.readUInt32LE(at + 16);
+async function findDirectory(file: FileHandle, size: number): Promise<{ offset: number; count: number }> {
+  // The end record is 22 bytes and a comment of at most 65,535; the locator of zip64 takes 20 before it.
+  const start = Math.max(0, size - 22 - 0xffff - 20);
+  const tail = await readRange(file, start, size - start);
+  for (let at = tail.length - 22; at >= 0; at--) {
+    if (tail.readUInt32LE(at) !== END) continue;
+    const count = tail.readUInt16LE(at + 10);
+    const offset = tail.readUInt32LE(at + 16);
     if (count !== 0xffff && offset !== 0xffffffff) return { offset, count };
-    if (at < 20 || zip.readUInt32LE(at - 20) !== LOCATOR64) break;
-    const end64 = Number(zip.readBigUInt64LE(at - 20 + 8));
-    if (zip.readUInt32LE(end64) !== END64) break;
-    return { offset: Number(zip.readBigUInt64LE(end64 + 48)), count: Number(zip.readBigUInt64LE(end64 + 32)) };
+    if (at < 20 || tail.readUInt32LE(at - 20) !== LOCATOR64) break;
+    const end64 = await readRange(file, Number(tail.readBigUInt64LE(at - 20 + 8)), 56);
+    if (end64.readUInt32LE(0) !== END64) break;
+    return { offset: Number(end64.readBigUInt64LE(48)), count: Number(end64.readBigUInt64LE(32)) };
   }
   throw new RangeError('expected a zip file, found no end record');
 }
@@ -63,11 +82,13 @@ function zip64(extra: Buffer, values: number[]): number[] {
   return values;
 }
 
-function zipEntries(zip: Buffer): ZipEntry[] {
-  const { offset: start, count } = findDirectory(zip);
+async function zipEntries(file: FileHandle, fileSize: number): Promise<ZipEntry[]> {
+  const { offset: start, count } = await findDirectory(file, fileSize);
+  if (start > fileSize) throw new RangeError(`expected the directory at byte ${start}, found the end of the file`);
+  const zip = await readRange(file, start, fileSize - start);
   const entries: ZipEntry[] = [];
-  for (let at = start; entries.length < count;) {
-    if (zip.readUInt32LE(at) !== CENTRAL) throw new RangeError(`expected an entry of the directory at byte ${at}`);
+  for (let at = 0; entries.length < count;) {
+    if (zip.readUInt32LE(at) !== CENTRAL) throw new RangeError(`expected an entry of the directory at byte ${start + at}`);
     const [nameLength, extraLength, commentLength] = [28, 30, 32].map((field) => zip.readUInt16LE(at + field)) as [number, number, number];
     const extra = zip.subarray(at + 46 + nameLength, at + 46 + nameLength + extraLength);
     const [size, compressed, offset] = zip64(extra, [zip.readUInt32LE(at + 24), zip.readUInt32LE(at + 20), zip.readUInt32LE(at + 42)]);
@@ -84,11 +105,15 @@ function zipEntries(zip: Buffer): ZipEntry[] {
   return entries;
 }
 
-function unzip(zip: Buffer, { name, method, crc, compressed, size, offset }: ZipEntry): Buffer {
-  if (zip.readUInt32LE(offset) !== LOCAL) throw new RangeError(`${name}: expected its data at byte ${offset}`);
-  const start = offset + 30 + zip.readUInt16LE(offset + 26) + zip.readUInt16LE(offset + 28);
-  if (start + compressed > zip.length) throw new RangeError(`${name}: expected ${compressed} bytes, found ${zip.length - start}`);
-  const raw = zip.subarray(start, start + compressed);
+async function unzip(file: FileHandle, { name, method, crc, compressed, size, offset }: ZipEntry): Promise<Buffer> {
+  const header = await readRange(file, offset, 30);
+  if (header.readUInt32LE(0) !== LOCAL) throw new RangeError(`${name}: expected its data at byte ${offset}`);
+  const start = offset + 30 + header.readUInt16LE(26) + header.readUInt16LE(28);
+  const left = (await file.stat()).size - start;
+  if (compressed > left) throw new RangeError(`${name}: expected ${compressed} bytes, found ${Math.max(0, left)}`);
+  const most = Math.max(size, compressed);
+  if (most > constants.MAX_LENGTH) throw new TooLarge(`${name}: expected at most ${constants.MAX_LENGTH} bytes, found ${most}`);
+  const raw = await readRange(file, start, compressed);
   if (method !== 0 && method !== 8) throw new RangeError(`${name}: expected it stored or deflated, found compression method ${method}`);
   // No more than the directory promises is ever inflated.
   const bytes = method === 0 ? raw : inflateRawSync(raw, { maxOutputLength: Math.max(size, 1) });
@@ -176,19 +201,29 @@ function formatNpy({ shape, data }: NpyArray): Buffer {
 /**
  * Reads the arrays of a `.npz` file, by name without `.npy`: those of `names` that it has, or all; the others may be of any dtype.
  *
- * Throws {@link FileError}: `E_FILE_ABSENT`, `E_FILE_NOT_READABLE`, `E_FILE_FORMAT` for what is damaged or of another dtype.
+ * Only these are read, whatever the size of the file. Throws {@link FileError}: `E_FILE_ABSENT`, `E_FILE_NOT_READABLE`,
+ * `E_FILE_FORMAT` for what is damaged or of another dtype, `E_FILE_TOO_LARGE` for an array that no buffer holds (4 GiB and more).
  */
 export async function readNpz(path: string, names?: readonly string[]): Promise<Map<string, NpyArray>> {
-  const zip = await withFileErrors(path, 'read', () => readFile(path));
-  try {
-    return new Map(
-      zipEntries(zip)
-        .filter(({ name }) => name.endsWith('.npy') && (names?.includes(name.slice(0, -4)) ?? true))
-        .map((entry) => [entry.name.slice(0, -4), parseNpy(entry.name, unzip(zip, entry))]),
-    );
-  } catch (error) {
-    throw damaged(path, (error as Error).message);
-  }
+  return withFileErrors(path, 'read', async () => {
+    const file = await open(path, 'r');
+    try {
+      const arrays = new Map<string, NpyArray>();
+      for (const entry of await zipEntries(file, (await file.stat()).size)) {
+        const name = entry.name.slice(0, -4);
+        if (!entry.name.endsWith('.npy') || !(names?.includes(name) ?? true)) continue;
+        arrays.set(name, parseNpy(entry.name, await unzip(file, entry)));
+      }
+      return arrays;
+    } catch (error) {
+      if (error instanceof TooLarge)
+        throw new FileError('E_FILE_TOO_LARGE', `${path}: ${error.message}`, { help: 'save it in several arrays, or of fewer rows' });
+      const { syscall, message } = error as NodeJS.ErrnoException;
+      throw syscall === undefined ? damaged(path, message) : error; // the disk's own errors keep their codes
+    } finally {
+      await file.close();
+    }
+  });
 }
 
 /** Writes arrays as `numpy.savez` does (stored, C order), whole or not at all. Throws as `writeFileAtomic`. */

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, ftruncateSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -35,6 +35,25 @@ describe('readNpz', () => {
       ['features_b', [200, 16]],
     ]);
     expect(arrays.get('features_a')!.data).toEqual(arrays.get('features_b')!.data);
+  });
+
+  it('reads an array of a file that no buffer holds, by its range', async () => {
+    const path = join(directory, 'large.npz');
+    await writeNpz(path, { mu: { shape: [3], data: Float64Array.of(1, 2, 3) } });
+    const bytes = readFileSync(path);
+    // Three gigabytes in front of it, as if of another array: a hole in the file.
+    const hole = 3 * 2 ** 30;
+    const end = bytes.length - 22;
+    const directoryAt = bytes.readUInt32LE(end + 16);
+    bytes.writeUInt32LE(hole + bytes.readUInt32LE(directoryAt + 42), directoryAt + 42);
+    bytes.writeUInt32LE(hole + directoryAt, end + 16);
+    const file = openSync(path, 'w');
+    ftruncateSync(file, hole);
+    writeSync(file, bytes, 0, bytes.length, hole);
+    closeSync(file);
+    expect(await readNpz(path, ['mu'])).toEqual(new Map([['mu', { shape: [3], data: Float64Array.of(1, 2, 3) }]]));
+    expect(await readNpz(path, ['sigma'])).toEqual(new Map());
+    rmSync(path);
   });
 
   it('gives back what writeNpz wrote', async () => {
