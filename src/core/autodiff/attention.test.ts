@@ -70,6 +70,22 @@ describe.each(engines)('attention on %s', (engine) => {
     });
   });
 
+  it('has gradients of third order', () => {
+    tf.tidy(() => {
+      const [x, weights] = [random([2, 5, 12], 1, 2), random([2, 5, 4], 2)];
+      const third = (f: () => tf.Tensor) => {
+        const slope = () => vectorJacobianProduct(f, [x], weights)[0]!;
+        const second = () => gradients(() => tf.sum(tf.square(slope())), [weights])[0]!;
+        return gradients(() => tf.sum(tf.square(second())), [x, weights]);
+      };
+      agree(
+        third(() => attention(x, { heads: 2 })),
+        third(() => plain(x, 2)),
+        1e-4,
+      );
+    });
+  });
+
   it('leaves one tensor, and none behind a gradient', () => {
     const qkv = random([2, 5, 12], 1);
     const before = tf.memory().numTensors;

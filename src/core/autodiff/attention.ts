@@ -1,12 +1,13 @@
 /**
- * Scaled dot-product attention of positions with themselves (Vaswani et al. 2017) as one kernel, with its gradient.
+ * Scaled dot-product attention of positions with themselves (Vaswani et al. 2017) as one kernel, its gradient as another, and
+ * the gradient's own for its cotangent as a third: all that a penalty on the gradient of a frozen network needs.
  *
  * The fused operation keeps two numbers a row, with which the gradient computes probabilities again; the composed one keeps
  * the matrix of probabilities.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { ArgumentError } from '../errors.js';
-import { fusedAttention, fusedAttentionGrad } from '../native/attention.js';
+import { fusedAttention, fusedAttentionGrad, fusedAttentionTangent } from '../native/attention.js';
 import { defineKernel, type ForwardContext, type KernelInputs } from './define-kernel.js';
 import { gradients, vectorJacobianProduct } from './gradients.js';
 import { softmaxGrad } from './softmax-grad.js';
@@ -28,9 +29,15 @@ interface Attrs {
 type Inputs = KernelInputs<'q', 'k' | 'v'>;
 /** `rows` is the forward pass's second output. */
 type GradInputs = KernelInputs<'dy' | 'y' | 'rows' | 'q', 'k' | 'v'>;
+type TangentInputs = KernelInputs<'y' | 'rows' | 'dq' | 'q', 'dk' | 'dv' | 'k' | 'v'>;
 
 const NAMES = ['q', 'k', 'v'] as const;
 const listOf = ({ q, k, v }: Inputs): tf.Tensor[] => (k && v ? [q, k, v] : [q]);
+
+function once<T>(make: () => T): () => T {
+  let made: T | undefined;
+  return () => (made ??= make());
+}
 
 /** `[B, ..., C]` to `[B, heads, positions, channels of a head]`. */
 function split(x: tf.Tensor, heads: number): tf.Tensor4D {
@@ -51,6 +58,9 @@ function prepare(inputs: Inputs, { heads, scale }: Attrs): [tf.Tensor4D, tf.Tens
 
 const probabilities = (queries: tf.Tensor4D, keys: tf.Tensor4D): tf.Tensor => tf.softmax(tf.matMul(queries, keys, false, true));
 
+/** The probabilities, where the forward pass was the composed one. */
+const matrixOf = ({ rows }: { rows: tf.Tensor }): tf.Tensor | undefined => (rows.rank === 4 ? rows : undefined);
+
 /** The shape of the result. */
 const shapeOf = ({ q, k }: Inputs): number[] => [...q.shape.slice(0, -1), q.shape.at(-1)! / (k ? 1 : 3)];
 
@@ -61,18 +71,48 @@ function reference(inputs: Inputs, attrs: Attrs): tf.Tensor {
 }
 
 /**
- * The derivative of the result along tangents of q, k and v, which is linear in them: with s the scores and p the
- * probabilities, dy = dp v + p dv, dp = p (ds - sum(p ds)), ds = dq k' + q dk'.
+ * The derivative of `reference` along directions: with s the scores and p the probabilities, dy = dp v + p dv,
+ * dp = p (ds - sum(p ds)), ds = dq k' + q dk'.
  */
-function tangent(inputs: Inputs, tangents: Inputs, attrs: Attrs): tf.Tensor {
+function derivative(inputs: Inputs, { dq, dk, dv }: TangentInputs, attrs: Attrs, known?: tf.Tensor): tf.Tensor {
   const [queries, keys, values] = prepare(inputs, attrs);
-  const [dqueries, dkeys, dvalues] = prepare(tangents, attrs);
-  const p = probabilities(queries, keys);
+  const [dqueries, dkeys, dvalues] = prepare({ q: dq, k: dk, v: dv }, attrs);
+  const p = known ?? probabilities(queries, keys);
   const ds = tf.add(tf.matMul(dqueries, keys, false, true), tf.matMul(queries, dkeys, false, true));
   // The Jacobian of softmax is symmetric.
   const dp = softmaxGrad({ dy: ds, y: p }, {});
   return merge(tf.add(tf.matMul(dp, values), tf.matMul(p, dvalues)), shapeOf(inputs));
 }
+
+const tangentKernel: (inputs: TangentInputs, attrs: Attrs) => tf.Tensor = defineKernel({
+  name: 'OnestepAttentionTangent',
+  forward: ({ inputs, attrs }: ForwardContext<TangentInputs, Attrs>): tf.Tensor => derivative(inputs, inputs, attrs, matrixOf(inputs)),
+  engines: {
+    tensorflow: ({ inputs, attrs }) => {
+      const { dq, dk, dv } = inputs;
+      return fusedAttentionTangent([inputs.y, inputs.rows], listOf({ q: dq, k: dk, v: dv }), listOf(inputs), attrs);
+    },
+  },
+  inputsToSave: ['y', 'rows', 'dq', 'dk', 'dv', ...NAMES],
+  gradient: ({ dy, inputs, attrs }) => {
+    const { y, rows, q, k, v } = inputs;
+    const names = NAMES.filter((name) => inputs[name]);
+    const watched = names.map((name) => inputs[name]!);
+    // It is linear in the directions, and the gradient is its transpose.
+    const transposed = once(() => attentionGrad({ dy, y, rows, q, k, v }, attrs));
+    const differentiated = once(() => vectorJacobianProduct(() => derivative({ q, k, v }, inputs, attrs), watched, dy));
+    return {
+      ...Object.fromEntries(
+        names.flatMap((name, i) => [
+          [`d${name}`, () => transposed()[i]!],
+          [name, () => differentiated()[i]!],
+        ]),
+      ),
+      y: zeroLike(y),
+      rows: zeroLike(rows),
+    };
+  },
+});
 
 /** Gradients of q, k and v, or of the one tensor that has them all. */
 const attentionGrad: (inputs: GradInputs, attrs: Attrs) => tf.Tensor[] = defineKernel({
@@ -81,7 +121,7 @@ const attentionGrad: (inputs: GradInputs, attrs: Attrs) => tf.Tensor[] = defineK
     const { heads, scale } = attrs;
     const [queries, keys, values] = prepare(inputs, attrs);
     const dy = split(inputs.dy, heads);
-    const p = inputs.rows.rank === 4 ? inputs.rows : probabilities(queries, keys);
+    const p = matrixOf(inputs) ?? probabilities(queries, keys);
     const ds = softmaxGrad({ dy: tf.matMul(dy, values, false, true), y: p }, {});
     const shape = shapeOf(inputs);
     const parts = [
@@ -92,30 +132,26 @@ const attentionGrad: (inputs: GradInputs, attrs: Attrs) => tf.Tensor[] = defineK
     return inputs.k ? parts : [tf.concat(parts, -1)];
   },
   engines: { tensorflow: ({ inputs, attrs }) => fusedAttentionGrad([inputs.dy, inputs.y, inputs.rows], listOf(inputs), attrs) },
-  inputsToSave: ['dy', ...NAMES],
-  gradient: ({ dys, inputs: { dy, ...inputs }, present: { y, rows }, attrs }) => {
+  inputsToSave: ['dy', 'y', 'rows', ...NAMES],
+  gradient: ({ dys, inputs: { dy, y, rows, ...inputs }, attrs }) => {
     const names = NAMES.filter((name) => inputs[name]);
     const watched = names.map((name) => inputs[name]!);
-    let made: tf.Tensor[] | undefined;
-    // Differentiates the gradient of `reference`: y and what is kept of the rows are functions of q, k and v there.
-    const differentiate = () =>
-      (made ??= gradients(
+    const [dq, dk, dv] = watched.map((x, i) => dys[i] ?? tf.zerosLike(x)) as [tf.Tensor, tf.Tensor?, tf.Tensor?];
+    // Of the gradient of `reference`: y and what is kept of the rows are functions of q, k and v there.
+    const differentiated = once(() =>
+      gradients(
         () => {
           const first = vectorJacobianProduct(() => reference(inputs, attrs), watched, dy);
           return tf.addN(dys.flatMap((cotangent, i) => (cotangent ? [tf.sum(tf.mul(cotangent, first[i]!))] : [])));
         },
         watched,
         { allowUnused: true },
-      ));
+      ),
+    );
     return {
-      // The transpose of a linear map, all that a penalty on the gradient of a frozen network asks for.
-      dy: () =>
-        tangent(
-          inputs,
-          Object.fromEntries(names.map((name, i) => [name, dys[i] ?? tf.zerosLike(inputs[name]!)])) as unknown as Inputs,
-          attrs,
-        ),
-      ...Object.fromEntries(names.map((name, i) => [name, () => differentiate()[i]!])),
+      // The transpose of a linear map.
+      dy: () => tangentKernel({ y, rows, dq, dk, dv, ...inputs }, attrs),
+      ...Object.fromEntries(names.map((name, i) => [name, () => differentiated()[i]!])),
       y: zeroLike(y),
       rows: zeroLike(rows),
     };

@@ -1,5 +1,5 @@
-// Scaled dot-product attention of positions with themselves (Vaswani et al. 2017) and its gradient, without the matrix of
-// positions by positions in memory (Rabe & Staats 2021, arXiv 2112.05682; Dao et al. 2022, arXiv 2205.14135):
+// Scaled dot-product attention of positions with themselves (Vaswani et al. 2017), its gradient and the derivative along given
+// directions, which is the gradient's gradient for dy, without the matrix of positions by positions in memory (Rabe & Staats 2021, arXiv 2112.05682; Dao et al. 2022, arXiv 2205.14135):
 //
 //   y = softmax(scale q kᵀ) v, for each image and head
 //
@@ -125,7 +125,7 @@ void transpose(Source from, Matrix to, int64_t rows, int64_t columns) {
 // e^x, zero where that is no normal number.
 inline Float8 power(Float8 x) {
   const Float8 e = exponential<Float8>(x);
-  return x < -87.33f ? Float8{} : e;
+  return x < broadcast(-87.33f) ? Float8{} : e;
 }
 
 // The greatest score that is a number, and `least` at the least.
@@ -193,7 +193,7 @@ struct Inputs {
 
   int64_t stride() const { return parts == 1 ? 3 * C : C; }
   int64_t elements() const { return B * N * C; }
-  // Worth that much of a pass over the elements.
+  // As much as a pass over so many elements.
   int64_t work() const { return elements() * N / 8; }
   // Where queries (0), keys (1) or values (2) of an image's head begin, in these tensors or in others that lie as they do.
   int64_t at(int part, int64_t image, int64_t head) const { return image * N * stride() + (parts == 1 ? part * C : 0) + head * D; }
@@ -202,6 +202,28 @@ struct Inputs {
   }
   Source rows(const Tensor& result, int64_t image, int64_t head) const { return {result.data() + image * N * C + head * D, C}; }
 };
+
+// Refuses what is not of the shape of the result, or has not two statistics a row.
+void expectResults(Call& call, const Inputs& in, const std::string& name, std::initializer_list<const Tensor*> results, const Tensor& statistics) {
+  for (const Tensor* result : results)
+    call.expect(result->shape() == in.shape, name + ": expected dy and y " + describe(in.shape) + ", got " + describe(result->shape()));
+  call.expect(statistics.size() == in.B * in.H * in.N * 2, name + ": expected statistics of " + std::to_string(in.B * in.H * in.N) +
+                                                               " rows, got " + describe(statistics.shape()));
+}
+
+// Calls body(image, head, first, last) for parts of the queries of every head; false where one has no memory.
+template <class Body> bool forQueries(const Inputs& in, int64_t work, Body body) {
+  // Every part gathers all of its head's keys and values: few parts.
+  const int64_t heads = in.B * in.H, wanted = (2 * threads() + heads - 1) / heads;
+  const int64_t part = blockOf(in.N, std::max(kQueries, roundUp((in.N + wanted - 1) / wanted, kRows)), kRows);
+  const int64_t parts = (in.N + part - 1) / part;
+  std::atomic<bool> fits{true};
+  parallelFor(heads * parts, work, [&](int64_t i) {
+    const int64_t head = i / parts, first = i % parts * part;
+    if (!body(head / in.H, head % in.H, first, std::min(in.N, first + part))) fits = false;
+  });
+  return fits;
+}
 
 // Where parts of a thread's memory begin.
 struct Layout {
@@ -280,16 +302,8 @@ void compute(void* raw, TF_OpKernelContext* context) {
   const Tensor y = call.output(0, in.shape);
   const Tensor statistics = call.output(1, {in.B * in.H, in.N, 2});
   if (!call.ok() || in.elements() == 0) return;
-  // Every part of a head's queries gathers all of its keys and values: few parts.
-  const int64_t heads = in.B * in.H, wanted = (2 * threads() + heads - 1) / heads;
-  const int64_t part = blockOf(in.N, std::max(kQueries, roundUp((in.N + wanted - 1) / wanted, kRows)), kRows);
-  const int64_t parts = (in.N + part - 1) / part;
-  std::atomic<bool> fits{true};
-  parallelFor(heads * parts, in.work(), [&](int64_t i) {
-    const int64_t head = i / parts, first = i % parts * part;
-    if (!attend(in, attributes.scale, head / in.H, head % in.H, first, std::min(in.N, first + part), y.data(),
-                reinterpret_cast<Statistics*>(statistics.data())))
-      fits = false;
+  const bool fits = forQueries(in, in.work(), [&](int64_t image, int64_t head, int64_t first, int64_t last) {
+    return attend(in, attributes.scale, image, head, first, last, y.data(), reinterpret_cast<Statistics*>(statistics.data()));
   });
   call.expect(fits, "OnestepAttention: out of memory");
 }
@@ -388,10 +402,7 @@ void computeGradient(void* raw, TF_OpKernelContext* context) {
   Gradient gradient{in, attributes.scale, call.input(0), call.input(1), nullptr, {}};
   const Tensor statistics = call.input(2);
   if (!call.ok()) return;
-  for (const Tensor* tensor : {&gradient.dy, &gradient.y})
-    call.expect(tensor->shape() == in.shape, name + ": expected dy and y " + describe(in.shape) + ", got " + describe(tensor->shape()));
-  call.expect(statistics.size() == in.B * in.H * in.N * 2, name + ": expected statistics of " + std::to_string(in.B * in.H * in.N) +
-                                                               " rows, got " + describe(statistics.shape()));
+  expectResults(call, in, name, {&gradient.dy, &gradient.y}, statistics);
   for (int i = 0; i < in.parts && call.ok(); i++) gradient.out[i] = call.output(i, in.tensors[i].shape());
   if (!call.ok() || in.elements() == 0) return;
   gradient.statistics = reinterpret_cast<const Statistics*>(statistics.data());
@@ -428,15 +439,111 @@ void computeGradient(void* raw, TF_OpKernelContext* context) {
   });
 }
 
+// ---------------------------------------------------------------------------------------------------------------------
+// Derivative along dq, dk and dv: with ds = scale (dq kᵀ + q dkᵀ) and r_i the sum over a row of p ds,
+//
+//   dy = (p ds) v - r y + p dv
+
+struct Tangent {
+  const Inputs &in, &along;
+  float scale;
+  Tensor y;
+  const Statistics* statistics;
+  Tensor out;
+
+  bool compute(int64_t image, int64_t head, int64_t first, int64_t last) const;
+};
+
+// Queries [first, last) of one head.
+bool Tangent::compute(int64_t image, int64_t head, int64_t first, int64_t last) const {
+  const int64_t N = in.N, D = in.D, width = strideOf(D);
+  const int64_t queries = blockOf(last - first, kQueries, kRows), keys = blockOf(N, kKeys, kColumns), ofKeys = strideOf(N), ofScores = strideOf(keys);
+  Layout layout;
+  const int64_t atQuery = layout.take(queries, width), atDq = layout.take(queries, width), atKey = layout.take(D, ofKeys), atDk = layout.take(D, ofKeys);
+  const int64_t atValue = layout.take(N, width), atDv = layout.take(N, width), atP = layout.take(queries, ofScores), atDs = layout.take(queries, ofScores);
+  const int64_t atSum = layout.take(queries, width), atTotal = layout.take(queries, 1);
+  thread_local Workspace workspace;
+  float* const memory = workspace.reserve(layout.size);
+  if (!memory) return false;
+  const Matrix query{memory + atQuery, width}, dq{memory + atDq, width}, key{memory + atKey, ofKeys}, dk{memory + atDk, ofKeys},
+      value{memory + atValue, width}, dv{memory + atDv, width}, p{memory + atP, ofScores}, ds{memory + atDs, ofScores}, sum{memory + atSum, width};
+  float* const total = memory + atTotal;
+
+  transpose(in.rows(1, image, head), key, N, D);
+  transpose(along.rows(1, image, head), dk, N, D);
+  copyRows(in.rows(2, image, head), value, N, D, 1.0f);
+  copyRows(along.rows(2, image, head), dv, N, D, 1.0f);
+  for (int64_t row = first; row < last; row += queries) {
+    const int64_t rows = std::min(queries, last - row);
+    copyRows(in.rows(0, image, head).from(row), query, rows, D, scale);
+    copyRows(along.rows(0, image, head).from(row), dq, rows, D, scale);
+    for (int64_t from = 0; from < N; from += keys) {
+      const int64_t count = std::min(keys, N - from);
+      product<false, false>(query, {key.data + from, ofKeys}, rows, count, D, p);
+      product<false, false>(dq, {key.data + from, ofKeys}, rows, count, D, ds);
+      product<false, true>(query, {dk.data + from, ofKeys}, rows, count, D, ds);
+      for (int64_t i = 0; i < rows; i++) {
+        const Statistics of = statistics[(image * in.H + head) * N + row + i];
+        float *const ps = p.data + i * ofScores, *const dss = ds.data + i * ofScores;
+        for (int64_t j = count; j < roundUp(count, 8); j++) ps[j] = -kInfinity, dss[j] = 0.0f;
+        Float8 sums{};
+        for (int64_t j = 0; j < count; j += 8) {
+          const Float8 probability = power(load<Float8>(ps + j) - of.offset) * of.reciprocal;
+          const Float8 change = probability * load<Float8>(dss + j);
+          sums += change;
+          store<Float8>(ps + j, probability);
+          store<Float8>(dss + j, change);
+        }
+        total[i] = from == 0 ? sumOf(sums) : total[i] + sumOf(sums);
+      }
+      (from == 0 ? product<false, false> : product<false, true>)(ds, value.from(from), rows, D, count, sum);
+      product<false, true>(p, dv.from(from), rows, D, count, sum);
+    }
+    const Source results = in.rows(y, image, head).from(row);
+    float* const to = out.data() + (image * N + row) * in.C + head * D;
+    for (int64_t i = 0; i < rows; i++)
+      forChannels(D, [&](int64_t c, auto tag) {
+        using V = decltype(tag);
+        store<V>(to + i * in.C + c, load<V>(sum.data + i * width + c) - load<V>(results.data + i * results.stride + c) * total[i]);
+      });
+  }
+  return true;
+}
+
+void computeTangent(void* raw, TF_OpKernelContext* context) {
+  const auto& attributes = *static_cast<Attributes*>(raw);
+  Call call(context);
+  const std::string name = "OnestepAttentionTangent";
+  const Inputs along(call, attributes, name, 2);
+  if (!call.ok()) return;
+  const Inputs in(call, attributes, name, 2 + static_cast<int>(attributes.parts));
+  Tangent tangent{in, along, attributes.scale, call.input(0), nullptr, {}};
+  const Tensor statistics = call.input(1);
+  if (!call.ok()) return;
+  call.expect(along.shape == in.shape, name + ": expected directions of the shape of q, k and v");
+  expectResults(call, in, name, {&tangent.y}, statistics);
+  tangent.out = call.output(0, in.shape);
+  if (!call.ok() || in.elements() == 0) return;
+  tangent.statistics = reinterpret_cast<const Statistics*>(statistics.data());
+  const bool fits = forQueries(in, 2 * in.work(), [&](int64_t image, int64_t head, int64_t first, int64_t last) {
+    return tangent.compute(image, head, first, last);
+  });
+  call.expect(fits, name + ": out of memory");
+}
+
 }  // namespace
 
 std::string registerAttention() {
   const std::vector<const char*> attributes = {"heads: int", "scale: float", "N: int >= 1"};
-  const std::string problem = registerOperation("OnestepAttention", attributes, {"qkv: N * float"}, {"y: float", "statistics: float"}, create,
-                                                compute, destroy);
-  if (!problem.empty()) return problem;
-  return registerOperation("OnestepAttentionGrad", attributes, {"dy: float", "y: float", "statistics: float", "qkv: N * float"},
-                           {"dqkv: N * float"}, create, computeGradient, destroy);
+  std::string problem = registerOperation("OnestepAttention", attributes, {"qkv: N * float"}, {"y: float", "statistics: float"}, create,
+                                          compute, destroy);
+  if (problem.empty())
+    problem = registerOperation("OnestepAttentionGrad", attributes, {"dy: float", "y: float", "statistics: float", "qkv: N * float"},
+                                {"dqkv: N * float"}, create, computeGradient, destroy);
+  if (problem.empty())
+    problem = registerOperation("OnestepAttentionTangent", attributes, {"y: float", "statistics: float", "tangents: N * float", "qkv: N * float"},
+                                {"dy: float"}, create, computeTangent, destroy);
+  return problem;
 }
 
 }  // namespace onestep

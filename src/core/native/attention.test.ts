@@ -50,13 +50,15 @@ describe.runIf(engines.includes('tensorflow'))('fused attention', () => {
   /** Against a gradient that vanishes, as with one position, rounding has no relative size. */
   const compare = (given: Case) =>
     tf.tidy(() => {
-      const { apply, slopes } = build(given);
+      const { qkv, dy, apply, slopes } = build(given);
       const expected = withoutFused(apply);
       expect(apply().shape).toEqual(expected.shape);
       expect(apply().dataSync()).toBeCloseInL2(expected.dataSync(), 3e-6);
       // One wrong row or channel at an edge would hide in the whole.
       expect(apply().dataSync()).toBeAllclose(expected.dataSync(), { rtol: 1e-4, atol: 1e-5 });
       const expectedSlopes = withoutFused(slopes);
+      const tangent = () => gradients(() => tf.addN(slopes().map((slope, i) => tf.sum(tf.mul(slope, qkv[i]!)))), [dy])[0]!;
+      expect(tangent().dataSync()).toBeCloseInL2(withoutFused(tangent).dataSync(), 1e-5);
       slopes().forEach((slope, i) => {
         expect(slope.shape).toEqual(expectedSlopes[i]!.shape);
         expect(slope.dataSync()).toBeAllclose(expectedSlopes[i]!.dataSync(), { rtol: 1e-4, atol: 2e-5 });
@@ -132,6 +134,28 @@ describe.runIf(engines.includes('tensorflow'))('fused attention', () => {
               const slope = () => vectorJacobianProduct(apply, [x], dy)[0]!;
               expect(kinds(slope()).map((kind) => kind === 'finite')).toEqual(kinds(withoutFused(slope)).map((kind) => kind === 'finite'));
             }
+    });
+  });
+
+  it('gives no probability to scores of minus infinity, nor to those too small for a float', ({ skip }) => {
+    if (!canFuse([])) skip();
+    tf.tidy(() => {
+      // 200 keys are blocks of 112 and 88: the scores of the first one are the same, those of the second 0.
+      const [positions, first] = [200, 112];
+      const ones = tf.ones<tf.Rank.R3>([1, positions, 1]);
+      const values = random([1, positions, 1]) as tf.Tensor3D;
+      for (const score of [-Infinity, -200]) {
+        const keys = tf.tensor3d(
+          Array.from({ length: positions }, (_, j) => (j < first ? score : 0)),
+          [1, positions, 1],
+        );
+        const apply = (v: tf.Tensor3D) => () => attention([ones, keys, v]);
+        const mean = tf.mean(tf.slice(values, [0, first, 0], [1, -1, -1])).dataSync()[0]!;
+        expect(apply(values)().dataSync()).toBeAllclose(Array(positions).fill(mean));
+        // Zero times infinity.
+        const infinite = tf.where(tf.less(keys, 0), Infinity, values) as tf.Tensor3D;
+        for (const run of [apply(infinite), () => withoutFused(apply(infinite))]) expect(run().dataSync().every(Number.isNaN)).toBe(true);
+      }
     });
   });
 

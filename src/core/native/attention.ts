@@ -1,4 +1,4 @@
-/** Attention and its gradient, by the fused operations of `attention.cc`. */
+/** Attention and its derivatives, by the fused operations of `attention.cc`. */
 import type * as tf from '@tensorflow/tfjs-core';
 import { canFuse, runFused } from './fused.js';
 
@@ -27,4 +27,15 @@ export const fusedAttentionGrad = (
 ): tf.Tensor[] | undefined =>
   statistics.rank === STATISTICS_RANK && canFuse([dy, y, statistics, ...qkv])
     ? runFused('OnestepAttentionGrad', [dy, y, statistics, ...qkv], attributesOf(qkv, attrs), qkv.length)
+    : undefined;
+
+/** The derivative of the result along `tangents`, one for each of `qkv`; undefined as above. */
+export const fusedAttentionTangent = (
+  [y, statistics]: [tf.Tensor, tf.Tensor],
+  tangents: tf.Tensor[],
+  qkv: tf.Tensor[],
+  attrs: FusedAttentionAttributes,
+): tf.Tensor | undefined =>
+  statistics.rank === STATISTICS_RANK && canFuse([y, statistics, ...tangents, ...qkv])
+    ? runFused('OnestepAttentionTangent', [y, statistics, ...tangents, ...qkv], attributesOf(qkv, attrs), 1)[0]
     : undefined;

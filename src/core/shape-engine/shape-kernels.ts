@@ -194,6 +194,7 @@ export const shapeRules: Readonly<Record<string, ShapeRule>> = {
   OnestepGroupNormGrad: groupNormGrad,
   OnestepAttention: attention,
   OnestepAttentionGrad: ({ q, k, v }) => [q, k, v].flatMap((input) => (input ? [like(input)] : [])),
+  OnestepAttentionTangent: ({ y }) => like(y!),
   OnestepResidual: ({ a }) => like(a!),
   OnestepAlongAxes: ({ x, vertical, horizontal }, { transposed }) => {
     const to = transposed ? 1 : 0;
