@@ -39,6 +39,7 @@ const SOURCES = [
   'attention.cc',
   'reshape.cc',
   'flatten.cc',
+  'channels.cc',
   'spectral-norm.cc',
 ];
 

@@ -8,6 +8,10 @@
 #include <utility>
 #include <vector>
 
+#ifdef __AVX__
+#include <immintrin.h>
+#endif
+
 #include "tensorflow/c/kernels.h"
 #include "tensorflow/c/ops.h"
 #include "tensorflow/c/tf_status.h"
@@ -41,28 +45,70 @@ template <class To, class From> inline To reinterpret(From from) {
   return to;
 }
 
-// e^x, relative error below 2e-7 where the result is a normal number: 2^n e^r with the polynomial of Cephes' expf.
-// NaN gives NaN, above 88.4 infinity, below -87.3 the least normal number.
-template <class V> inline V exponential(V x) {
-  const V low = V{} - 87.33f, high = V{} + 88.8f;
+// Two vectors that take each step together: the steps of one hide the latency of the other's.
+struct Float16 {
+  Float8 low, high;
+};
+#define ONESTEP_OPERATOR(op)                                                                                              \
+  inline Float16 operator op(Float16 a, Float16 b) { return {a.low op b.low, a.high op b.high}; }                         \
+  inline Float16 operator op(Float16 a, float b) { return {a.low op b, a.high op b}; }                                    \
+  inline Float16 operator op(float a, Float16 b) { return {a op b.low, a op b.high}; }
+ONESTEP_OPERATOR(+)
+ONESTEP_OPERATOR(-)
+ONESTEP_OPERATOR(*)
+ONESTEP_OPERATOR(/)
+#undef ONESTEP_OPERATOR
+template <> inline Float16 load<Float16>(const float* p) { return {load<Float8>(p), load<Float8>(p + 8)}; }
+template <> inline void store<Float16>(float* p, Float16 v) {
+  store<Float8>(p, v.low);
+  store<Float8>(p + 8, v.high);
+}
+inline Float16& operator+=(Float16& a, Float16 b) { return a = a + b; }
+
+// x between low and high; NaN stays NaN.
+inline float clamp(float x, float low, float high) {
   x = x < low ? low : x;
-  x = x > high ? high : x;
-  // Adding 1.5 2^23 leaves the rounded value in the lowest bits.
-  const V rounder = V{} + 12582912.0f;
-  const V shifted = x * 1.44269504f + rounder;
+  return x > high ? high : x;
+}
+inline Float8 clamp(Float8 x, float low, float high) {
+  const Float8 least = Float8{} + low, most = Float8{} + high;
+#ifdef __AVX__
+  // One instruction each, which gives the second operand where one is NaN.
+  return _mm256_min_ps(most, _mm256_max_ps(least, x));
+#else
+  x = x < least ? least : x;
+  return x > most ? most : x;
+#endif
+}
+inline Float16 clamp(Float16 x, float low, float high) { return {clamp(x.low, low, high), clamp(x.high, low, high)}; }
+
+// The float whose exponent field is the lowest bits of x.
+template <class V> inline V exponentOf(V x) { return reinterpret<V>(reinterpret<typename Bits<V>::type>(x) << 23); }
+template <> inline Float16 exponentOf(Float16 x) { return {exponentOf(x.low), exponentOf(x.high)}; }
+
+// e^x, of -x where `negative`, relative error below 1e-7 where the result is a normal number: 2^n e^r, e^r by a minimax
+// polynomial for |r| < ln(2) / 2. NaN gives NaN, above 88.4 infinity, below -87.3 the least normal number.
+template <class V, bool negative = false> inline V exponential(V x) {
+  constexpr float sign = negative ? -1.0f : 1.0f;
+  x = negative ? clamp(x, -88.8f, 87.33f) : clamp(x, -87.33f, 88.8f);
+  // Adding 1.5 2^23 leaves the rounded value in the lowest bits, here with the exponent's bias.
+  constexpr float rounder = 12582912.0f + 127.0f;
+  const V shifted = x * (sign * 1.44269504f) + rounder;
   const V n = shifted - rounder;
-  const V r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-  V p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * (r * r) + r + 1.0f;
-  using B = typename Bits<V>::type;
-  return p * reinterpret<V>((reinterpret<B>(shifted) << 23) + (127u << 23));
+  const V r = (x - n * (sign * 0.693359375f)) + n * (sign * 2.12194440e-4f);
+  V p = r * 1.38436536e-3f + sign * 8.37415569e-3f;
+  p = p * r + 4.16680001e-2f;
+  p = p * r + sign * 1.6666431e-1f;
+  p = p * r + 4.99999938e-1f;
+  p = p * r + sign;
+  p = p * r + 1.0f;
+  return p * exponentOf<V>(shifted);
 }
 
-template <class V> inline V sigmoid(V z) { return 1.0f / (1.0f + exponential<V>(-z)); }
+template <class V> inline V sigmoid(V z) { return 1.0f / (1.0f + exponential<V, true>(z)); }
+
+// z sigmoid(z), with one rounding less.
+template <class V> inline V silu(V z) { return z / (1.0f + exponential<V, true>(z)); }
 
 // Calls body(first channel, type tag) for each vector of eight channels, then for each channel left over.
 template <class Body> inline void forChannels(int64_t channels, Body body) {
@@ -75,6 +121,13 @@ template <class Body> inline void forChannels(int64_t channels, Body body) {
 // is constant for a channel is loaded rarely.
 constexpr int64_t kBlock = 64;
 
+// The same with sixteen channels at once first: a line of the cache.
+template <class Body> inline void forLines(int64_t channels, Body body) {
+  const int64_t lines = channels / 16 * 16;
+  for (int64_t c = 0; c < lines; c += 16) body(c, Float16{});
+  forChannels(channels - lines, [&](int64_t c, auto tag) { body(lines + c, tag); });
+}
+
 // Calls body(first, end) for each block of rows in [begin, end).
 template <class Body> inline void forBlocks(int64_t begin, int64_t end, Body body) {
   for (int64_t from = begin; from < end; from += kBlock) body(from, from + kBlock < end ? from + kBlock : end);
@@ -85,6 +138,28 @@ template <class V> inline void addTo(double* sums, V v) {
   float lanes[width<V>];
   store<V>(lanes, v);
   for (int i = 0; i < width<V>; i++) sums[i] += lanes[i];
+}
+
+// sums[c] += the sum over pixels of term(x, channel), added up in float over blocks.
+template <class Term> inline void sumOverPixels(const float* x, int64_t N, int64_t C, double* sums, Term term) {
+  forBlocks(0, N, [&](int64_t from, int64_t to) {
+    // Four vectors at once: their additions do not wait for one another.
+    int64_t done = 0;
+    constexpr int K = 4, W = width<Float8>;
+    for (; done + K * W <= C; done += K * W) {
+      Float8 sum[K] = {};
+      for (int64_t n = from; n < to; n++)
+        for (int k = 0; k < K; k++) sum[k] += term(load<Float8>(x + n * C + done + k * W), done + k * W);
+      for (int k = 0; k < K; k++) addTo<Float8>(sums + done + k * W, sum[k]);
+    }
+    forChannels(C - done, [&](int64_t rest, auto tag) {
+      using V = decltype(tag);
+      const int64_t c = done + rest;
+      V sum{};
+      for (int64_t n = from; n < to; n++) sum += term(load<V>(x + n * C + c), c);
+      addTo<V>(sums + c, sum);
+    });
+  });
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -168,6 +243,7 @@ std::string registerPointwise();
 std::string registerAttention();
 std::string registerReshape();
 std::string registerFlatten();
+std::string registerChannels();
 std::string registerSpectralNorm();
 
 }  // namespace onestep

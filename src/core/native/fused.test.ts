@@ -243,6 +243,41 @@ describe.skipIf(reason !== undefined)('fused operations', () => {
       });
     });
 
+    it('has SiLU and its gradient as computed in double, over the whole range', () => {
+      tf.tidy(() => {
+        // With gamma 0, the values before the activation are beta.
+        const special = [NaN, Infinity, -Infinity, 3e38, -3e38, -200, 0];
+        const z = [...special, ...Array.from({ length: 20_000 }, (_, i) => Math.fround((i - 10_000) * 0.0087))];
+        const C = z.length;
+        const [x, gamma, beta] = [random([1, 1, 1, C]), tf.zeros([C]), tf.tensor1d(z)];
+        const apply = () => groupNorm(x, gamma, beta, { groups: 1, silu: true });
+        const y = apply().dataSync();
+        const [slope] = vectorJacobianProduct(apply, [beta], tf.ones([1, 1, 1, C]));
+        expect([...y.slice(0, special.length)]).toEqual([NaN, Infinity, NaN, Math.fround(3e38), -0, -0, 0]);
+        const slopes = slope!.dataSync();
+        z.slice(special.length).forEach((value, i) => {
+          const sigma = 1 / (1 + Math.exp(-value));
+          expect(Math.abs(y[special.length + i]! - value * sigma)).toBeLessThanOrEqual(2.5e-7 * Math.abs(value * sigma));
+          expect(Math.abs(slopes[special.length + i]! - sigma * (1 + value * (1 - sigma)))).toBeLessThan(
+            2e-7 * Math.max(1, Math.abs(value * sigma)),
+          );
+        });
+      });
+    });
+
+    it('gives an image the same bits in any batch', () => {
+      tf.tidy(() => {
+        const { x, gamma, beta, dy } = build({ ...simple, shape: [5, 9, 7, 12], scale: false, shift: false, offset: false });
+        const both = (images: tf.Tensor, cotangent: tf.Tensor) => {
+          const apply = () => groupNorm(images, gamma, beta, { groups: 3, silu: true });
+          return [apply(), vectorJacobianProduct(apply, [images], cotangent)[0]!];
+        };
+        const one = (of: tf.Tensor) => tf.slice(of, [3, 0, 0, 0], [1, 9, 7, 12]);
+        const whole = both(x, dy);
+        both(one(x), one(dy)).forEach((alone, i) => expect(alone.dataSync()).toEqual(one(whole[i]!).dataSync()));
+      });
+    });
+
     it('is differentiable twice', () => {
       tf.tidy(() => {
         const { inputs, dy, apply } = build(simple);

@@ -4,6 +4,7 @@
 // z = (u - mean) a + b. One sample is worked on by one thread and mostly stays in its cache. Sums run in float over
 // at most kBlock pixels and in double over blocks; the variance is that of deviations from the mean, so nothing
 // cancels for data whose mean is far from zero.
+#include <algorithm>
 #include <cmath>
 
 #include "fused-ops.h"
@@ -63,47 +64,32 @@ struct Inputs {
     const float *g = gamma.data(), *o = beta.data();
     const float* s = scale.raw ? scale.data() + sample * C : nullptr;
     const float* t = shift.raw ? shift.data() + sample * C : nullptr;
-    for (int64_t c = 0; c < C; c++) {
-      const float factor = s ? s[c] + 1.0f : 1.0f;
-      a[c] = rstd[c / D] * g[c] * factor;
-      b[c] = o[c] * factor + (t ? t[c] : 0.0f) + (slip ? slip[c] * a[c] : 0.0f);
-    }
+    for (int64_t group = 0; group < G; group++)
+      for (int64_t c = group * D; c < (group + 1) * D; c++) a[c] = rstd[group] * g[c];
+    std::memcpy(b, o, static_cast<size_t>(C) * sizeof(float));
+    if (s)
+      for (int64_t c = 0; c < C; c++) {
+        a[c] *= s[c] + 1.0f;
+        b[c] *= s[c] + 1.0f;
+      }
+    if (t)
+      for (int64_t c = 0; c < C; c++) b[c] += t[c];
+    if (slip)
+      for (int64_t c = 0; c < C; c++) b[c] += slip[c] * a[c];
   }
 };
-
-// sums[c] += the sum over pixels of term(x, channel), added up in float over blocks.
-template <class Term> void sumOverPixels(const float* x, int64_t N, int64_t C, double* sums, Term term) {
-  forBlocks(0, N, [&](int64_t from, int64_t to) {
-    // Four vectors at once: their additions do not wait for one another.
-    int64_t done = 0;
-    constexpr int K = 4, W = width<Float8>;
-    for (; done + K * W <= C; done += K * W) {
-      Float8 sum[K] = {};
-      for (int64_t n = from; n < to; n++)
-        for (int k = 0; k < K; k++) sum[k] += term(load<Float8>(x + n * C + done + k * W), done + k * W);
-      for (int k = 0; k < K; k++) addTo<Float8>(sums + done + k * W, sum[k]);
-    }
-    forChannels(C - done, [&](int64_t rest, auto tag) {
-      using V = decltype(tag);
-      const int64_t c = done + rest;
-      V sum{};
-      for (int64_t n = from; n < to; n++) sum += term(load<V>(x + n * C + c), c);
-      addTo<V>(sums + c, sum);
-    });
-  });
-}
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Forward
 
-template <bool silu> void normalize(const float* x, float* y, int64_t N, int64_t C, const float* centre, const float* a, const float* b) {
+template <bool activated> void normalize(const float* x, float* y, int64_t N, int64_t C, const float* centre, const float* a, const float* b) {
   forBlocks(0, N, [&](int64_t from, int64_t to) {
-    forChannels(C, [&](int64_t c, auto tag) {
+    forLines(C, [&](int64_t c, auto tag) {
       using V = decltype(tag);
       const V middle = load<V>(centre + c), factor = load<V>(a + c), constant = load<V>(b + c);
       for (int64_t n = from; n < to; n++) {
         const V z = (load<V>(x + n * C + c) - middle) * factor + constant;
-        if constexpr (silu) store<V>(y + n * C + c, z * sigmoid<V>(z));
+        if constexpr (activated) store<V>(y + n * C + c, silu<V>(z));
         else store<V>(y + n * C + c, z);
       }
     });
@@ -167,18 +153,18 @@ struct Sums {
 };
 
 // Writes dz = dy silu'(z), which is dy without SiLU, and adds up the sums.
-template <bool silu>
+template <bool activated>
 void gradientOfAffine(const float* dy, const float* x, float* dz, int64_t N, int64_t C, const float* centre, const float* a,
                       const float* b, Sums sums) {
   forBlocks(0, N, [&](int64_t from, int64_t to) {
-    forChannels(C, [&](int64_t c, auto tag) {
+    forLines(C, [&](int64_t c, auto tag) {
       using V = decltype(tag);
       const V middle = load<V>(centre + c), factor = load<V>(a + c), constant = load<V>(b + c);
       V sum{}, centred{};
       for (int64_t n = from; n < to; n++) {
         const V d = load<V>(x + n * C + c) - middle;
         V g = load<V>(dy + n * C + c);
-        if constexpr (silu) {
+        if constexpr (activated) {
           const V z = d * factor + constant;
           const V s = sigmoid<V>(z);
           g = g * (s * (1.0f + z * (1.0f - s)));
@@ -209,7 +195,8 @@ void gradientSample(const Inputs& in, const Attributes& attributes, int64_t samp
   double* const total = doubles.data() + 2 * C;
   std::vector<float> scratch(5 * C);
   float *centre = scratch.data(), *a = centre + C, *b = a + C, *c2 = b + C, *c3 = c2 + C;
-  for (int64_t c = 0; c < C; c++) centre[c] = means[c / D] - (offset ? offset[c] : 0.0f);
+  for (int64_t g = 0; g < G; g++)
+    for (int64_t c = g * D; c < (g + 1) * D; c++) centre[c] = means[g] - (offset ? offset[c] : 0.0f);
   in.affine(sample, rstds, nullptr, a, b);
 
   // dx holds dz until the sums are known.
@@ -217,30 +204,35 @@ void gradientSample(const Inputs& in, const Attributes& attributes, int64_t samp
   (attributes.silu ? gradientOfAffine<true> : gradientOfAffine<false>)(dy, x, dx, N, C, centre, a, b, sums);
   const float* dz = attributes.silu ? dx : dy;
 
+  // Each channel by itself first, which goes by vectors, then each group.
   const float *gamma = in.gamma.data(), *beta = in.beta.data();
   const float* scale = in.scale.raw ? in.scale.data() + sample * C : nullptr;
+  for (int64_t g = 0; g < G; g++)
+    for (int64_t c = g * D; c < (g + 1) * D; c++) sums.centred[c] *= rstds[g];
+  if (out.dscale.raw)
+    for (int64_t c = 0; c < C; c++)
+      out.dscale.data()[sample * C + c] = static_cast<float>(gamma[c] * sums.centred[c] + beta[c] * sums.dz[c]);
+  if (out.dshift.raw)
+    for (int64_t c = 0; c < C; c++) out.dshift.data()[sample * C + c] = static_cast<float>(sums.dz[c]);
+  for (int64_t c = 0; c < C; c++) {
+    const double factor = scale ? scale[c] + 1.0f : 1.0f;
+    share[c] = sums.centred[c] * factor;
+    share[C + c] = sums.dz[c] * factor;
+  }
+  const double count = static_cast<double>(N * D);
   for (int64_t g = 0; g < G; g++) {
-    const double rstd = rstds[g];
     double m1 = 0, m2 = 0;
     for (int64_t c = g * D; c < (g + 1) * D; c++) {
-      const double factor = scale ? scale[c] + 1.0f : 1.0f;
-      const double s1 = sums.dz[c], s2 = sums.centred[c] * rstd;
-      share[c] = s2 * factor;
-      share[C + c] = s1 * factor;
-      m1 += gamma[c] * factor * s1;
-      m2 += gamma[c] * factor * s2;
-      if (out.dscale.raw) out.dscale.data()[sample * C + c] = static_cast<float>(gamma[c] * s2 + beta[c] * s1);
-      if (out.dshift.raw) out.dshift.data()[sample * C + c] = static_cast<float>(s1);
+      m1 += gamma[c] * share[C + c];
+      m2 += gamma[c] * share[c];
     }
     // dx = a dz - rstd (mean(dn) + xhat mean(dn xhat)), dn = gamma (scale + 1) dz, means over the group.
-    const double count = static_cast<double>(N * D);
-    for (int64_t c = g * D; c < (g + 1) * D; c++) {
-      c2[c] = static_cast<float>(-rstd * rstd * m2 / count);
-      c3[c] = static_cast<float>(-rstd * m1 / count);
-    }
+    const double rstd = rstds[g];
+    std::fill_n(c2 + g * D, D, static_cast<float>(-rstd * rstd * m2 / count));
+    std::fill_n(c3 + g * D, D, static_cast<float>(-rstd * m1 / count));
   }
   forBlocks(0, N, [&](int64_t from, int64_t to) {
-    forChannels(C, [&](int64_t c, auto tag) {
+    forLines(C, [&](int64_t c, auto tag) {
       using V = decltype(tag);
       const V middle = load<V>(centre + c), factor = load<V>(a + c), slope = load<V>(c2 + c), constant = load<V>(c3 + c);
       for (int64_t n = from; n < to; n++) {
@@ -286,15 +278,11 @@ void computeGradient(void* raw, TF_OpKernelContext* context) {
     });
   }
   // In the order of the samples: the result does not depend on the number of threads.
-  for (int64_t c = 0; c < C; c++) {
-    double dgamma = 0, dbeta = 0;
-    for (int64_t sample = 0; sample < in.B; sample++) {
-      dgamma += shares[2 * sample * C + c];
-      dbeta += shares[(2 * sample + 1) * C + c];
-    }
-    out.dgamma.data()[c] = static_cast<float>(dgamma);
-    out.dbeta.data()[c] = static_cast<float>(dbeta);
-  }
+  std::vector<double> totals(2 * C, 0.0);
+  for (int64_t sample = 0; sample < in.B; sample++)
+    for (int64_t i = 0; i < 2 * C; i++) totals[i] += shares[2 * sample * C + i];
+  std::copy_n(totals.data(), C, out.dgamma.data());
+  std::copy_n(totals.data() + C, C, out.dbeta.data());
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 import { avgPoolGrads } from './avg-pool-grad.js';
 import { batchMatMul } from './batch-mat-mul.js';
+import { channels } from './channels.js';
 import { conv2DBackpropFilter } from './conv2d-backprop-filter.js';
 import { conv2DBackpropInput } from './conv2d-backprop-input.js';
 import { depthwiseBackpropFilter, depthwiseBackpropInput } from './depthwise-backprop.js';
@@ -13,6 +14,7 @@ import { stridedSlices } from './strided-slice.js';
 /** Every kernel of ours that an engine lacks or has only in a slow or faulty form. */
 export const kernels: ComposedKernel[] = [
   batchMatMul,
+  ...channels,
   conv2DBackpropFilter,
   conv2DBackpropInput,
   depthwiseBackpropFilter,
