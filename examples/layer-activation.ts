@@ -5,7 +5,7 @@
  *     npx tsx examples/layer-activation.ts [--images 128] [--student runs/quickstart/student.safetensors] [--sigmas 0.002,…,80]
  *
  * The GDD-I student is the quickstart's where there is one; what is not there is distilled first, into the run directory, and kept.
- * Leaves blocks.svg, layers.svg, spectra.svg, table.txt, activations.csv, spectra.csv and analysis.json.
+ * Leaves blocks.svg, layers.svg, spectra.svg, spectra-by-sigma.svg, table.txt, activations.csv, spectra.csv and analysis.json.
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -37,7 +37,7 @@ import { asset, evaluationSet } from './support/shapes16.js';
 const USAGE = `npx tsx examples/layer-activation.ts [--images 128] [--student runs/quickstart/student.safetensors] [--sigmas 0.002,…,80] [--run-dir runs/layer-activation] [--training-images 6400] [--batch-size 64] [--seed 0]
 
 --images           images at each noise level
---student          a GDD-I student of the shipped teacher; one is distilled where the file is absent
+--student          a GDD-I student of the shipped teacher; default the quickstart's where there is one, else, or for 'none', one is distilled
 --sigmas           noise levels, rising
 --training-images  images that each student sees which is distilled here: 6400 with native TensorFlow, else 1280
 --batch-size       of that distillation
@@ -45,7 +45,7 @@ const USAGE = `npx tsx examples/layer-activation.ts [--images 128] [--student ru
 
 const options = {
   images: { type: 'string', default: '128' },
-  student: { type: 'string', default: 'runs/quickstart/student.safetensors' },
+  student: { type: 'string' },
   sigmas: { type: 'string' },
   'run-dir': { type: 'string', default: 'runs/layer-activation' },
   'training-images': { type: 'string' },
@@ -66,9 +66,13 @@ await runExample(USAGE, options, async (values) => {
   console.log(`engine: ${backend.description}`);
   const training = { images: given ?? (backend.name === 'tensorflow' ? 6_400 : 1_280), batchSize, seed };
 
+  const data = evaluationSet();
+  const { size } = await data.open();
+  await data.close();
+  if (images > size) throw new WrongUsage(`--images: expected at most the ${size} of the evaluation set, found '${images}'`);
   const teacher = await safetensorsTeacher(asset('shapes16-teacher.safetensors')).load();
-  const quickstart = await sharingStudent(values.student, teacher);
-  const gddI = quickstart ?? (await keptStudent(join(runDir, 'gdd-i'), freezeConvolutions(), training));
+  const found = await sharingStudent(values.student, teacher);
+  const gddI = found ?? (await keptStudent(join(runDir, 'gdd-i'), freezeConvolutions(), training));
   const gdd = await keptStudent(join(runDir, 'gdd'), freezeNothing(), training);
 
   const preconditioning = gddPreconditioning();
@@ -80,7 +84,7 @@ await runExample(USAGE, options, async (values) => {
       { name: 'GDD-I', backbone: gddI.backbone, preconditioning },
       { name: 'GDD', backbone: gdd.backbone, preconditioning },
     ],
-    data: evaluationSet(),
+    data,
     images,
     seed,
     ...sigmas,
@@ -105,9 +109,10 @@ function noiseLevels(text: string): number[] {
   return sigmas;
 }
 
-/** The student at `path`, if it is there and has the frozen weights of this teacher: another teacher's student compares with nothing. */
-async function sharingStudent(path: string, teacher: Teacher): Promise<Student | undefined> {
-  if (!(await exists(path))) return undefined;
+/** The quickstart's student where it is there, or the one that was asked for: with the frozen weights of this teacher, others compare with nothing. */
+async function sharingStudent(given: string | undefined, teacher: Teacher): Promise<Student | undefined> {
+  const path = given ?? 'runs/quickstart/student.safetensors';
+  if (given === 'none' || (given === undefined && !(await exists(path)))) return undefined;
   const student = await loadStudent(path);
   const policy = freezeConvolutions();
   const theirs = student.backbone.parameters();
@@ -116,9 +121,14 @@ async function sharingStudent(path: string, teacher: Teacher): Promise<Student |
     const [ours, found] = [parameter.value.dataSync(), theirs[k]?.value.dataSync()];
     return ours.every((value, i) => value === found?.[i]);
   });
-  console.log(shares ? `GDD-I: from ${path}` : `GDD-I: ${path} was not distilled from the shipped teacher by GDD-I, so it is not used`);
-  if (shares) return student;
+  if (shares) {
+    console.log(`GDD-I: from ${path}`);
+    return student;
+  }
   student.dispose();
+  const message = `${path} was not distilled from the shipped teacher by GDD-I`;
+  if (given !== undefined) throw new WrongUsage(`--student: ${message}`);
+  console.log(`GDD-I: ${message}, so it is not used`);
   return undefined;
 }
 

@@ -24,7 +24,7 @@ function example(...options: string[]): Promise<{ status: number | null; printed
   });
 }
 
-const tiny = ['--student', join(folder, 'none'), '--training-images', '4', '--batch-size', '4', '--images', '2', '--sigmas', '0.1,80'];
+const tiny = ['--student', 'none', '--training-images', '4', '--batch-size', '4', '--images', '2', '--sigmas', '0.1,80'];
 
 it('distils its students once, compares them and leaves what it says', { timeout: 900_000 }, async () => {
   const first = await example(...tiny);
@@ -32,7 +32,7 @@ it('distils its students once, compares them and leaves what it says', { timeout
   expect(first.printed).toContain('GDD-I (level 1): distilling with 4 images');
   expect(first.printed).toMatch(/spectrum against real images at sigma 80: teacher [\d.]+ dB, GDD-I [\d.]+ dB, GDD [\d.]+ dB/);
   expect(first.printed).not.toMatch(/NaN|undefined/);
-  for (const name of ['blocks.svg', 'layers.svg', 'spectra.svg', 'table.txt', 'activations.csv', 'spectra.csv'])
+  for (const name of ['blocks.svg', 'layers.svg', 'spectra.svg', 'spectra-by-sigma.svg', 'table.txt', 'activations.csv', 'spectra.csv'])
     expect(statSync(join(folder, name)).size, name).toBeGreaterThan(1000);
 
   const text = readFileSync(join(folder, 'analysis.json'), 'utf8');
@@ -55,8 +55,8 @@ it('distils its students once, compares them and leaves what it says', { timeout
 
   // A GDD student has none of the frozen weights, so that it cannot stand for the quickstart's.
   const wrong = await example(...tiny, '--student', join(folder, 'gdd', 'student.safetensors'));
-  expect(wrong.status, wrong.printed).toBe(0);
-  expect(wrong.printed).toContain('was not distilled from the shipped teacher by GDD-I');
+  expect(wrong.status, wrong.printed).toBe(2);
+  expect(wrong.printed).toContain('student.safetensors was not distilled from the shipped teacher by GDD-I');
 });
 
 it('says how it is called, and refuses what it does not take', { timeout: 300_000 }, async () => {
@@ -66,4 +66,12 @@ it('says how it is called, and refuses what it does not take', { timeout: 300_00
   const wrong = await example('--sigmas', '1,0.5');
   expect(wrong.status).toBe(2);
   expect(wrong.printed).toContain("--sigmas: expected rising numbers above 0 such as 0.1,1,80, found '1,0.5'");
+  // Before anything is distilled.
+  const many = await example('--images', '1000001');
+  expect(many.status, many.printed).toBe(2);
+  expect(many.printed).toMatch(/--images: expected at most the \d+ of the evaluation set, found '1000001'/);
+  const absent = await example('--student', join(folder, 'absent.safetensors'));
+  expect(absent.status, absent.printed).toBe(1);
+  expect(absent.printed).toContain('absent.safetensors');
+  expect(absent.printed).not.toContain('distilling');
 });
