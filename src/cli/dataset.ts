@@ -44,6 +44,15 @@ function report({ name, format, images, looked, shapes, invalid, classes, skippe
 const given = <T extends object>(values: T) =>
   Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Partial<T>;
 
+/** What is said of the source. */
+const sourceOptions = (values: Record<string, unknown>) => ({
+  format: values['format'],
+  split: values['split'],
+  images: values['images'],
+  labels: values['no-labels'] === true ? false : values['labels'],
+  onInvalid: values['on-invalid'],
+});
+
 const make = (source: string, out: string, values: Record<string, unknown>): Promise<number> =>
   withInterruption(async ({ signal, exitCode }) => {
     const tty = process.stderr.isTTY;
@@ -56,14 +65,12 @@ const make = (source: string, out: string, values: Record<string, unknown>): Pro
           resize: values['resize'],
           channels: count(values['channels']),
           max: count(values['max']),
-          format: values['format'],
-          split: values['split'],
-          labels: values['no-labels'] === true ? false : undefined,
-          onInvalid: values['on-invalid'],
+          ...sourceOptions(values),
           force: values['force'],
         }) as MakeDatasetOptions),
         signal,
         onSkip: (error) => console.error(`${tty ? '\r\x1b[2K' : ''}left out: ${error.message.split('\n')[0]}`),
+        onWait: ({ pid }) => console.error(`waiting for process ${pid}, which makes ${out}`),
         onProgress: ({ done, total, skipped, bytes }) => {
           const line = `${whole(done)} of ${whole(total)} images, ${formatBytes(bytes)}${skipped > 0 ? `, ${whole(skipped)} left out` : ''}`;
           const reached = Math.floor((4 * done) / total);
@@ -85,9 +92,8 @@ const make = (source: string, out: string, values: Record<string, unknown>): Pro
   });
 
 export const datasetCommand: Command = {
-  help: `usage: onestep dataset make SOURCE OUT.zip [--size N] [--crop] [--resize METHOD] [--channels 1|3] [--max N] [--format NAME] [--split NAME] [--no-labels]
-                            [--on-invalid stop|skip] [--force]
-       onestep dataset describe SOURCE [--all] [--grid OUT.png] [--format NAME] [--split NAME] [--on-invalid stop|skip] [--json]
+  help: `usage: onestep dataset make SOURCE OUT.zip [--size N] [--crop] [--resize METHOD] [--channels 1|3] [--max N] [--force] [SOURCE OPTIONS]
+       onestep dataset describe SOURCE [--all] [--grid OUT.png] [--json] [SOURCE OPTIONS]
 
 SOURCE is told by its content: a zip of images (EDM), a folder of images with dataset.json or with a folder for each class, CIFAR-10's archives packed or
 unpacked, a NumPy archive (.npz), a Parquet file or a folder of them.
@@ -98,14 +104,18 @@ make writes a zip in EDM's format. Interrupted by whatever, the same command goe
   --resize METHOD    lanczos (default), bicubic, bilinear, box, or adm: box halvings, bicubic, centre, as ADM made ImageNet
   --channels 1|3     grey or RGB; default: those of the first image
   --max N            the first N images
-  --format NAME      what SOURCE is, where its content does not tell: ${DATASET_FORMATS.join(', ')}
-  --split NAME       of CIFAR-10 (train, test, all) and folders of Parquet files
-  --no-labels        writes no labels; class folders that are no classes
-  --on-invalid HOW   stop at an image that cannot be used (default), or skip it and count
   --force            replaces OUT.zip, and what is left of another data set
   --all              looks at every image, not at 1,000
   --grid OUT.png     writes samples as a picture
   --json             prints JSON
+
+source options:
+  --format NAME      what SOURCE is, where its content does not tell: ${DATASET_FORMATS.join(', ')}
+  --split NAME       of CIFAR-10 (train, test, all) and folders of Parquet files
+  --images NAME      the column of Parquet files, or the array of a .npz, that holds the images
+  --labels NAME      the one that holds the labels
+  --no-labels        no labels; class folders are no classes
+  --on-invalid HOW   stop at an image that cannot be used (default), or skip it and count
 
 exit code: 0, 1 where it failed, 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM`,
   options: {
@@ -116,6 +126,8 @@ exit code: 0, 1 where it failed, 2 for wrong usage, 130 after Ctrl-C, 143 after 
       max: { type: 'string' },
       split: { type: 'string' },
       format: { type: 'string' },
+      images: { type: 'string' },
+      labels: { type: 'string' },
     },
     ...{ 'on-invalid': { type: 'string' }, grid: { type: 'string' } },
     ...{
@@ -137,7 +149,7 @@ exit code: 0, 1 where it failed, 2 for wrong usage, 130 after Ctrl-C, 143 after 
     }
     const { grid: picture, all, json } = values as Record<string, string | undefined>;
     const { summary, grid } = await describeDataset(source!, {
-      ...(given({ format: values['format'], split: values['split'], onInvalid: values['on-invalid'] }) as DatasetOptions),
+      ...(given(sourceOptions(values)) as DatasetOptions),
       all: Boolean(all),
     });
     if (picture !== undefined && grid) await writeFileAtomic(picture, encodePng(grid));

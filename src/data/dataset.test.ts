@@ -146,6 +146,40 @@ describe('dataset', () => {
     await images.close();
   });
 
+  it.each(cases)('leaves labels out of $what where it is told', async ({ make, is, options }) => {
+    const images = await openImages(await make(), { ...options, labels: false });
+    expect(images).toMatchObject({ size: is.size, classes: 0 });
+    expect([images.labels, images.classNames]).toEqual([undefined, undefined]);
+    await images.close();
+  });
+
+  it('takes the names of columns and arrays where there are some', async () => {
+    const plain = join(parquet, 'plain.parquet');
+    await expect(openImages(plain)).rejects.toMatchObject({
+      code: 'E_DATA_COLUMN',
+      message: expect.stringMatching(/label, fine_label\nhelp: .*--labels NAME.*--no-labels/) as string,
+    });
+    const named = await files.zip(
+      { 'photos.npy': arrays['images.npy'], 'kinds.npy': npy('|u1', [4], Uint8Array.of(0, 4, 1, 2)) },
+      { name: 'a.npz' },
+    );
+    for (const [path, options, classes] of [
+      [plain, { labels: 'label' }, 3],
+      [named, { images: 'photos', labels: 'kinds' }, 5],
+      [named, { images: 'photos' }, 0],
+    ] as const) {
+      const images = await openImages(path, options);
+      expect(images.classes).toBe(classes);
+      await images.close();
+    }
+    const source = dataset(named, { images: 'photos', labels: 'kinds' });
+    expect(await source.open()).toMatchObject({ size: 4, classes: 5 });
+    await source.close();
+    await expect(dataset(await files.zip(edmFiles(1)), { images: 'a', labels: 'b', split: 'c' }).open()).rejects.toThrow(
+      /^dataset: 3 problems\n.*split: data\.zip \(edm-zip\) has no splits.*\n.*images: .* has no names to choose from, got 'a'\n.*labels: /,
+    );
+  });
+
   it('says what it looked for and what it found', async () => {
     const refused: [path: string, found: string][] = [
       [files.folder({}), 'an empty folder'],

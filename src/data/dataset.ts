@@ -23,6 +23,10 @@ const datasetOptions = z.strictObject({
   format: z.enum(DATASET_FORMATS).optional(),
   /** Of CIFAR-10 (`train`, `test`, `all`) and folders of Parquet files; undefined: `train`, or the only one. */
   split: z.string().min(1).optional(),
+  /** The column of Parquet files, or the array of a `.npz`, that holds the images; undefined: found by its kind or name. */
+  images: z.string().min(1).optional(),
+  /** Whether the set's labels are read, or the column or array that holds them; false: `classes` is 0. */
+  labels: z.union([z.boolean(), z.string().min(1)]).default(true),
   /** Threads that decode; by default one for each core, 8 at most. */
   workers: workersOption,
   /** What becomes of images that cannot be used: an error that names the first, or they are left out and counted. */
@@ -34,60 +38,84 @@ export type DatasetOptions = z.input<typeof datasetOptions>;
 
 interface Choice {
   split?: string | undefined;
+  images?: string | undefined;
+  labels: boolean | string;
   workers: number;
   onInvalid: OnInvalid;
 }
 
+interface Format {
+  /** Which of the options that not every format has it takes. */
+  takes: readonly ('split' | 'columns')[];
+  source(path: string, choice: Choice): DataSource;
+  images(path: string, choice: Choice): Promise<OpenedImages>;
+}
+
+const edm = ({ workers, onInvalid, labels }: Choice) => ({ workers, onInvalid, labels: labels !== false });
+const cifar = ({ split, onInvalid, labels }: Choice) =>
+  defined({ split: split as 'train' | undefined, onInvalid, labels: labels !== false });
+const npz = ({ images, labels, onInvalid }: Choice) => defined({ images, labels: labels === true ? undefined : labels, onInvalid });
+const parquet = ({ split, images, labels, onInvalid }: Choice) =>
+  defined({ split, image: images, label: labels === true ? undefined : labels, onInvalid });
+
+/** Without what is undefined. */
+const defined = <T extends object>(values: T) =>
+  Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]: Exclude<T[K], undefined>;
+  };
+
 /** How each format is read: as a source of batches, and image by image. */
-const FORMATS: Readonly<
-  Record<
-    DatasetFormat,
-    { splits: boolean; source(path: string, choice: Choice): DataSource; images(path: string, choice: Choice): Promise<OpenedImages> }
-  >
-> = {
+const FORMATS: Readonly<Record<DatasetFormat, Format>> = {
   'edm-zip': {
-    splits: false,
-    source: (path, { workers, onInvalid }) => edmZip(path, { workers, onInvalid }),
-    images: async (path, { workers, onInvalid }) => decodedImages(await edmZipImages(path, onInvalid), 'EDM zip', workers),
+    takes: [],
+    source: (path, choice) => edmZip(path, edm(choice)),
+    images: async (path, { workers, onInvalid, labels }) =>
+      decodedImages(await edmZipImages(path, onInvalid, labels !== false), 'EDM zip', workers),
   },
   'edm-folder': {
-    splits: false,
-    source: (path, { workers, onInvalid }) => edmFolder(path, { workers, onInvalid }),
-    images: async (path, { workers, onInvalid }) => decodedImages(await edmFolderImages(path, onInvalid), 'folder of images', workers),
+    takes: [],
+    source: (path, choice) => edmFolder(path, edm(choice)),
+    images: async (path, { workers, onInvalid, labels }) =>
+      decodedImages(await edmFolderImages(path, onInvalid, labels !== false), 'folder of images', workers),
   },
   'image-folder': {
-    splits: false,
-    source: (path, { workers, onInvalid }) => imageFolder(path, { workers, onInvalid }),
-    images: async (path, { workers, onInvalid }) =>
-      decodedImages(await classFolderImages(path, onInvalid), 'folder for each class', workers),
+    takes: [],
+    // Without labels its folders are no classes.
+    source: (path, choice) =>
+      choice.labels === false ? edmFolder(path, edm(choice)) : imageFolder(path, { workers: choice.workers, onInvalid: choice.onInvalid }),
+    images: async (path, { workers, onInvalid, labels }) =>
+      labels === false
+        ? decodedImages(await edmFolderImages(path, onInvalid, false), 'folder of images', workers)
+        : decodedImages(await classFolderImages(path, onInvalid), 'folder for each class', workers),
   },
   cifar10: {
-    splits: true,
-    source: (path, { split, onInvalid }) => cifar10(path, { onInvalid, ...(split !== undefined && { split: split as 'train' }) }),
-    images: (path, { split, onInvalid }) => openCifar10(path, { onInvalid, ...(split !== undefined && { split: split as 'train' }) }),
+    takes: ['split'],
+    source: (path, choice) => cifar10(path, cifar(choice)),
+    images: (path, choice) => openCifar10(path, cifar(choice)),
   },
   npz: {
-    splits: false,
-    source: (path, { onInvalid }) => npzImages(path, { onInvalid }),
-    images: (path, { onInvalid }) => openNpzImages(path, { onInvalid }),
+    takes: ['columns'],
+    source: (path, choice) => npzImages(path, npz(choice)),
+    images: (path, choice) => openNpzImages(path, npz(choice)),
   },
   parquet: {
-    splits: true,
-    source: (path, { split, workers, onInvalid }) => parquetImages(path, { workers, onInvalid, ...(split !== undefined && { split }) }),
-    images: async (path, { split, workers, onInvalid }) =>
-      decodedImages(await openParquetImages(path, { onInvalid, ...(split !== undefined && { split }) }), 'Parquet', workers),
+    takes: ['split', 'columns'],
+    source: (path, choice) => parquetImages(path, { ...parquet(choice), workers: choice.workers }),
+    images: async (path, choice) => decodedImages(await openParquetImages(path, parquet(choice)), 'Parquet', choice.workers),
   },
 };
 
-async function choose(path: string, { format, split }: z.output<typeof datasetOptions>) {
+async function choose(path: string, { format, split, images, labels }: z.output<typeof datasetOptions>): Promise<Format> {
   const found = format ?? (await detectFormat(path));
-  if (
-    split !== undefined &&
-    (!FORMATS[found].splits || ((await stat(path).catch(() => undefined))?.isFile() === true && found === 'parquet'))
-  )
-    throw new ConfigError('dataset', [`split: ${basename(path)} (${found}) has no splits, got '${split}'`], {
-      help: 'leave the option out',
-    });
+  const { takes } = FORMATS[found];
+  const oneFile = found === 'parquet' && (await stat(path).catch(() => undefined))?.isFile() === true;
+  const where = `${basename(path)} (${found})`;
+  const problems: string[] = [];
+  if (split !== undefined && (!takes.includes('split') || oneFile)) problems.push(`split: ${where} has no splits, got '${split}'`);
+  for (const [option, name] of Object.entries({ images, labels }))
+    if (typeof name === 'string' && !takes.includes('columns'))
+      problems.push(`${option}: ${where} has no names to choose from, got '${name}'`);
+  if (problems.length > 0) throw new ConfigError('dataset', problems, { help: `leave the option${problems.length > 1 ? 's' : ''} out` });
   return FORMATS[found];
 }
 

@@ -1,20 +1,17 @@
-import { encode } from 'fast-png';
 import { execFile } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { range, toArray, lastValueFrom, type Observable } from 'rxjs';
 import sharp from 'sharp';
 import { afterAll, describe, expect, it } from 'vitest';
-import { ZipFile } from 'yazl';
+import { edmFiles, edmName, FileMaker, pixelsOf, png, type Files } from '../../test/support/image-files.js';
 import type { DataSource } from '../core/contracts/data.js';
 import { batchStream, type BatchStreamOptions } from './batch-stream.js';
 import { edmFolder, edmZip, imageFolder } from './image-sources.js';
 
-const folder = mkdtempSync(join(tmpdir(), 'onestep-sources-'));
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const files = new FileMaker('sources');
 const opened: DataSource[] = [];
 afterAll(async () => {
   await Promise.all(opened.map((source) => source.close()));
@@ -23,42 +20,6 @@ const keep = <S extends DataSource>(source: S): S => {
   opened.push(source);
   return source;
 };
-
-/** An image whose every byte follows from its number. */
-const pixelsOf = (number: number, size = 8, channels = 3) =>
-  Uint8Array.from({ length: size * size * channels }, (_, k) => (number * 37 + k * 11) % 256);
-const png = (number: number, size = 8, channels = 3) =>
-  encode({ width: size, height: size, channels, data: pixelsOf(number, size, channels), depth: 8 });
-const nameOf = (number: number) => `00000/img${String(number).padStart(8, '0')}.png`;
-
-type Files = Record<string, Uint8Array | string>;
-let made = 0;
-async function zipOf(files: Files, compress = false): Promise<string> {
-  const zip = new ZipFile();
-  for (const [name, content] of Object.entries(files)) zip.addBuffer(Buffer.from(content), name, { compress });
-  zip.end();
-  const chunks: Buffer[] = [];
-  for await (const chunk of zip.outputStream) chunks.push(chunk as Buffer);
-  const path = join(folder, `${made++}.zip`);
-  writeFileSync(path, Buffer.concat(chunks));
-  return path;
-}
-function folderOf(files: Files): string {
-  const root = join(folder, String(made++));
-  mkdirSync(root);
-  for (const [name, content] of Object.entries(files)) {
-    mkdirSync(dirname(join(root, name)), { recursive: true });
-    writeFileSync(join(root, name), content);
-  }
-  return root;
-}
-
-/** An EDM set of `count` images with labels; `others` are added or replace some. */
-function edmFiles(count: number, others: Files = {}): Files {
-  const numbers = Array.from({ length: count }, (_, k) => k);
-  const labels = numbers.map((k) => [nameOf(k), k % 3]);
-  return { ...Object.fromEntries(numbers.map((k) => [nameOf(k), png(k)])), 'dataset.json': JSON.stringify({ labels }), ...others };
-}
 
 const image = (batch: { images: Uint8Array; shape: readonly number[] }, k: number) => {
   const bytes = batch.images.length / batch.shape[0]!;
@@ -70,9 +31,9 @@ const batches = (source: DataSource, count: number, options: Partial<BatchStream
 
 describe('edmZip and edmFolder', () => {
   it.each([
-    ['a stored zip', async () => edmZip(await zipOf(edmFiles(7)), { workers: 2 })],
-    ['a deflated zip', async () => edmZip(await zipOf(edmFiles(7), true), { workers: 2 })],
-    ['a folder', () => edmFolder(folderOf(edmFiles(7)), { workers: 2 })],
+    ['a stored zip', async () => edmZip(await files.zip(edmFiles(7)), { workers: 2 })],
+    ['a deflated zip', async () => edmZip(await files.zip(edmFiles(7), { compress: true }), { workers: 2 })],
+    ['a folder', () => edmFolder(files.folder(edmFiles(7)), { workers: 2 })],
   ])('read images and labels in the order of names: %s', async (_name, make) => {
     const source = keep(await make());
     expect(await source.open()).toMatchObject({ resolution: 8, channels: 3, classes: 3, size: 7 });
@@ -86,8 +47,15 @@ describe('edmZip and edmFolder', () => {
   });
 
   it('sorts names, whatever the order in the zip, and leaves other and hidden files out', async () => {
-    const files = { 'b.png': png(2), '__MACOSX/._b.png': 'junk', 'notes.txt': 'x', 'a/c.PNG': png(1), '.hidden.png': 'x', 'B.png': png(0) };
-    const source = keep(edmZip(await zipOf(files), { workers: 1 }));
+    const content = {
+      'b.png': png(2),
+      '__MACOSX/._b.png': 'junk',
+      'notes.txt': 'x',
+      'a/c.PNG': png(1),
+      '.hidden.png': 'x',
+      'B.png': png(0),
+    };
+    const source = keep(edmZip(await files.zip(content), { workers: 1 }));
     expect(await source.open()).toEqual({
       name: expect.stringMatching(/\.zip$/) as string,
       resolution: 8,
@@ -101,51 +69,54 @@ describe('edmZip and edmFolder', () => {
   });
 
   it('has no labels where dataset.json says null, and keeps greys at one channel', async () => {
-    const source = keep(edmZip(await zipOf({ 'a.png': png(4, 8, 1), 'dataset.json': '{"labels": null}' }), { workers: 1 }));
+    const source = keep(edmZip(await files.zip({ 'a.png': png(4, 8, 8, 1), 'dataset.json': '{"labels": null}' }), { workers: 1 }));
     expect(await source.open()).toMatchObject({ channels: 1, classes: 0 });
-    expect(image(await source.read(Uint32Array.of(0)), 0)).toEqual(pixelsOf(4, 8, 1));
+    expect(image(await source.read(Uint32Array.of(0)), 0)).toEqual(pixelsOf(4, 8, 8, 1));
   });
 
   it('says what is wrong with a set as a whole', async () => {
-    const open = async (files: Files) => keep(edmZip(await zipOf(files), { workers: 1 })).open();
+    const open = async (content: Files) => keep(edmZip(await files.zip(content), { workers: 1 })).open();
     await expect(open({ 'a.txt': 'x' })).rejects.toMatchObject({ code: 'E_IMAGE_NONE' });
     await expect(open(edmFiles(2, { 'dataset.json': '{"labels": [' }))).rejects.toThrow(/\.zip: dataset\.json: near byte 12: /);
-    const oneHot = JSON.stringify({ labels: [[nameOf(0), [0, 1]]] });
+    const oneHot = JSON.stringify({ labels: [[edmName(0), [0, 1]]] });
     await expect(open(edmFiles(1, { 'dataset.json': oneHot }))).rejects.toThrow('labels that are vectors are not read');
-    const wide = encode({ width: 8, height: 4, channels: 3, data: new Uint8Array(96), depth: 8 });
-    await expect(open({ 'a.png': wide })).rejects.toMatchObject({
+    await expect(open({ 'a.png': png(0, 8, 4) })).rejects.toMatchObject({
       code: 'E_IMAGE_SIZE',
-      message: expect.stringContaining('found 8x4 px') as string,
+      message: expect.stringMatching(/data\.zip: a\.png: expected a square, found 8x4 px\nhelp: /) as string,
     });
-    await expect(keep(edmZip(join(folder, 'absent.zip'))).open()).rejects.toMatchObject({ code: 'E_FILE_ABSENT' });
-    await expect(keep(edmFolder(join(folder, 'absent'))).open()).rejects.toMatchObject({ code: 'E_FILE_ABSENT' });
+    await expect(open({ 'set/a.png': png(1), 'set/dataset.json': '{"labels": [["a.png", 1]]}' })).rejects.toMatchObject({
+      code: 'E_FILE_FORMAT',
+      message: expect.stringContaining('expected dataset.json beside the folders of images, found set/dataset.json') as string,
+    });
+    await expect(keep(edmZip(join(files.root, 'absent.zip'))).open()).rejects.toMatchObject({ code: 'E_FILE_ABSENT' });
+    await expect(keep(edmFolder(join(files.root, 'absent'))).open()).rejects.toMatchObject({ code: 'E_FILE_ABSENT' });
     expect(() => edmZip('a.zip', { worker: 1 } as never)).toThrow(/^edmZip: 1 problem\n.*worker/);
   });
 });
 
 describe('invalid images', () => {
   const truncated = png(3).subarray(0, 60);
-  const files = (): Files => ({
-    ...edmFiles(12, { [nameOf(3)]: truncated, [nameOf(5)]: png(5, 16), [nameOf(7)]: png(7, 8, 4), [nameOf(9)]: 'no image' }),
+  const content = (): Files => ({
+    ...edmFiles(12, { [edmName(3)]: truncated, [edmName(5)]: png(5, 16), [edmName(7)]: png(7, 8, 8, 4), [edmName(9)]: 'no image' }),
     'unlabelled.png': png(99),
   });
 
   it('stop: each is an error with its name and a code of its own', async () => {
-    const all = files();
-    await expect(keep(edmZip(await zipOf(all), { workers: 1 })).open()).rejects.toMatchObject({
+    const all: Record<string, Uint8Array | string> = content();
+    await expect(keep(edmZip(await files.zip(all), { workers: 1 })).open()).rejects.toMatchObject({
       code: 'E_IMAGE_LABEL',
       message: expect.stringContaining('unlabelled.png: expected a label in dataset.json') as string,
     });
     delete all['unlabelled.png'];
-    for (const source of [edmZip(await zipOf(all), { workers: 1 }), edmFolder(folderOf(all), { workers: 1 })].map(keep)) {
+    for (const source of [edmZip(await files.zip(all), { workers: 1 }), edmFolder(files.folder(all), { workers: 1 })].map(keep)) {
       expect(await source.open()).not.toHaveProperty('skipped');
       for (const [number, code, problem] of [
         [3, 'E_IMAGE_FORMAT', 'expected a whole PNG'],
-        [5, 'E_IMAGE_SIZE', 'expected 8x8 px as the other images, found 16x16 px'],
-        [7, 'E_IMAGE_CHANNELS', 'expected 3 channels as the other images, found 4'],
+        [5, 'E_IMAGE_SIZE', 'expected 8x8 px as 00000/img00000000.png, found 16x16 px'],
+        [7, 'E_IMAGE_CHANNELS', 'expected 3 channels as 00000/img00000000.png, found 4'],
         [9, 'E_IMAGE_FORMAT', 'expected a PNG, a JPEG or a WebP'],
       ] as const) {
-        const error = { code, message: expect.stringContaining(`: ${nameOf(number)}: ${problem}`) as string };
+        const error = { code, message: expect.stringContaining(`: ${edmName(number)}: ${problem}`) as string };
         await expect(source.read(Uint32Array.of(0, number, 1))).rejects.toMatchObject(error);
       }
       expect(image(await source.read(Uint32Array.of(11)), 0)).toEqual(pixelsOf(11));
@@ -154,10 +125,10 @@ describe('invalid images', () => {
   });
 
   it('skip: all of them are left out and counted; the rest keep their order and labels', async () => {
-    const all = files();
+    const all: Record<string, Uint8Array | string> = content();
     for (const source of [
-      edmZip(await zipOf(all), { workers: 1, onInvalid: 'skip' }),
-      edmFolder(folderOf(all), { workers: 1, onInvalid: 'skip' }),
+      edmZip(await files.zip(all), { workers: 1, onInvalid: 'skip' }),
+      edmFolder(files.folder(all), { workers: 1, onInvalid: 'skip' }),
     ].map(keep)) {
       expect(await source.open()).toMatchObject({ size: 8, skipped: 5, resolution: 8, classes: 3 });
       const valid = [0, 1, 2, 4, 6, 8, 10, 11];
@@ -168,21 +139,53 @@ describe('invalid images', () => {
   });
 
   it('skip: an odd first image does not make the others odd, and nothing wrong counts as nothing', async () => {
-    const odd = keep(edmZip(await zipOf(edmFiles(5, { [nameOf(0)]: png(0, 16) })), { workers: 2, onInvalid: 'skip' }));
+    const odd = keep(edmZip(await files.zip(edmFiles(5, { [edmName(0)]: png(0, 16) })), { workers: 2, onInvalid: 'skip' }));
     expect(await odd.open()).toMatchObject({ size: 4, skipped: 1, resolution: 8 });
-    const good = keep(edmZip(await zipOf(edmFiles(5)), { workers: 2, onInvalid: 'skip' }));
+    const good = keep(edmZip(await files.zip(edmFiles(5)), { workers: 2, onInvalid: 'skip' }));
     expect(await good.open()).toMatchObject({ size: 5, skipped: 0 });
-    const none = keep(edmZip(await zipOf({ 'a.png': 'x' }), { workers: 1, onInvalid: 'skip' }));
-    await expect(none.open()).rejects.toThrow(/found none of 1 valid; the first: \d+\.zip: a\.png: /);
+    const none = keep(edmZip(await files.zip({ 'a.png': 'x' }), { workers: 1, onInvalid: 'skip' }));
+    await expect(none.open()).rejects.toThrow(/found none of 1 valid; the first: data\.zip: a\.png: /);
+  });
+
+  it('skip: images that are no squares are left out, however many; where no image is valid the first says why', async () => {
+    const wide = { [edmName(0)]: png(0, 8, 4), [edmName(1)]: png(1, 8, 4), [edmName(2)]: png(2, 4, 8) };
+    const some = keep(edmZip(await files.zip(edmFiles(4, wide)), { workers: 1, onInvalid: 'skip' }));
+    expect(await some.open()).toMatchObject({ size: 1, skipped: 3, resolution: 8 });
+    expect((await some.read(Uint32Array.of(0))).images).toEqual(pixelsOf(3));
+    const none = keep(edmZip(await files.zip({ 'a.png': png(0, 8, 4) }), { workers: 1, onInvalid: 'skip' }));
+    await expect(none.open()).rejects.toThrow(/found none of 1 valid; the first: data\.zip: a\.png: expected a square, found 8x4 px/);
+    const unlabelled = { 'a.png': png(0), 'dataset.json': '{"labels": [["b.png", 1]]}' };
+    await expect(keep(edmZip(await files.zip(unlabelled), { onInvalid: 'skip' })).open()).rejects.toThrow(
+      /expected images, found none of 1 valid; onInvalid: stop says why/,
+    );
+  });
+
+  it('a label that is no class index is that of its image alone', async () => {
+    const labels = [0, -1, 2].map((label, k) => [edmName(k), label]);
+    const path = await files.zip(edmFiles(3, { 'dataset.json': JSON.stringify({ labels }) }));
+    await expect(keep(edmZip(path)).open()).rejects.toMatchObject({
+      code: 'E_IMAGE_LABEL',
+      message: expect.stringContaining(`data.zip: dataset.json: ${edmName(1)}: expected a class index of 0 to`) as string,
+    });
+    const skipping = keep(edmZip(path, { workers: 1, onInvalid: 'skip' }));
+    expect(await skipping.open()).toMatchObject({ size: 2, skipped: 1, classes: 3 });
+    expect((await skipping.read(Uint32Array.of(0, 1))).labels).toEqual(Uint32Array.of(0, 2));
+    for (const plain of [
+      edmZip(path, { labels: false }),
+      edmFolder(files.folder(edmFiles(3, { 'dataset.json': '{' })), { labels: false }),
+    ]) {
+      expect(await keep(plain).open()).toMatchObject({ size: 3, classes: 0 });
+      expect((await plain.read(Uint32Array.of(1))).labels).toBeUndefined();
+    }
   });
 
   it('skip: entries of a zip that cannot be located are left out as well', async () => {
-    const path = await zipOf(edmFiles(4));
+    const path = await files.zip(edmFiles(4));
     const bytes = readFileSync(path);
     bytes.writeUInt16LE(14, bytes.indexOf('PK\x01\x02') + 10);
     writeFileSync(path, bytes);
     await expect(keep(edmZip(path, { workers: 1 })).open()).rejects.toThrow(
-      `${nameOf(0)}: expected an entry stored or deflated, found compression method 14`,
+      `${edmName(0)}: expected an entry stored or deflated, found compression method 14`,
     );
     expect(await keep(edmZip(path, { workers: 1, onInvalid: 'skip' })).open()).toMatchObject({ size: 3, skipped: 1 });
   });
@@ -192,7 +195,7 @@ describe('imageFolder', () => {
   const raw = { width: 8, height: 8, channels: 3 } as const;
 
   it('reads PNG, JPEG and WebP; the folders by name are the classes; links are followed', async () => {
-    const root = folderOf({
+    const root = files.folder({
       'dogs/old/a.webp': await sharp(pixelsOf(1), { raw }).webp({ lossless: true }).toBuffer(),
       'dogs/b.png': png(2),
       'cats/z.JPG': await sharp(pixelsOf(3), { raw }).jpeg({ quality: 100, chromaSubsampling: '4:4:4' }).toBuffer(),
@@ -210,33 +213,33 @@ describe('imageFolder', () => {
   });
 
   it('refuses a class without images and images without a class', async () => {
-    const files = { 'a/1.png': png(1), 'b/1.txt': 'x' };
-    await expect(keep(imageFolder(folderOf(files))).open()).rejects.toMatchObject({
+    const content = { 'a/1.png': png(1), 'b/1.txt': 'x' };
+    await expect(keep(imageFolder(files.folder(content))).open()).rejects.toMatchObject({
       code: 'E_IMAGE_NONE',
       message: expect.stringContaining(': b: ') as string,
     });
-    const beside = folderOf({ 'a/1.png': png(1), 'stray.png': png(2) });
+    const beside = files.folder({ 'a/1.png': png(1), 'stray.png': png(2) });
     await expect(keep(imageFolder(beside)).open()).rejects.toMatchObject({
       code: 'E_IMAGE_LABEL',
       message: expect.stringContaining('stray.png: ') as string,
     });
     expect(await keep(imageFolder(beside, { onInvalid: 'skip' })).open()).toMatchObject({ size: 1, skipped: 1 });
-    await expect(keep(imageFolder(folderOf({ '1.png': png(1) }))).open()).rejects.toThrow('found 1 images and no folder');
+    await expect(keep(imageFolder(files.folder({ '1.png': png(1) }))).open()).rejects.toThrow('found 1 images and no folder');
   });
 });
 
 describe('streams of decoded images', () => {
   it('do not depend on the number of workers, and resume exactly in mid-epoch', async () => {
-    const path = await zipOf(edmFiles(23));
+    const path = await files.zip(edmFiles(23));
     const whole = await batches(keep(edmZip(path, { workers: 2 })), 12);
     expect(await batches(keep(edmZip(path, { workers: 3 })), 12, { prefetch: 5 })).toEqual(whole);
     // 35 images: 12 into the second epoch.
     expect(await batches(keep(edmZip(path, { workers: 1 })), 5, { cursor: 35 })).toEqual(whole.slice(7));
-    expect(await batches(keep(edmFolder(folderOf(edmFiles(23)))), 12)).toEqual(whole);
+    expect(await batches(keep(edmFolder(files.folder(edmFiles(23)))), 12)).toEqual(whole);
   });
 
   it('end every worker when they are unsubscribed, and start again', async () => {
-    const source = keep(edmZip(await zipOf(edmFiles(23)), { workers: 2 }));
+    const source = keep(edmZip(await files.zip(edmFiles(23)), { workers: 2 }));
     const description = await source.open();
     for (let turn = 0; turn < 2; turn++) {
       const reading = new AbortController();
@@ -253,8 +256,8 @@ describe('streams of decoded images', () => {
   });
 
   it('keep no process alive: one that forgets to close ends by itself', async () => {
-    const path = await zipOf(edmFiles(9));
-    const script = join(folder, 'forgetful.mts');
+    const path = await files.zip(edmFiles(9));
+    const script = files.path('forgetful.mts');
     const module = fileURLToPath(new URL('./image-sources.ts', import.meta.url));
     writeFileSync(
       script,

@@ -1,12 +1,25 @@
 /**
  * Sources of image files: EDM's zips and folders, and trees with a folder for each class.
  */
+import { z } from 'zod';
 import type { DataSource } from '../core/contracts/data.js';
 import { parseOptions } from '../core/options.js';
 import { classFolderImages } from './class-folders.js';
 import { edmFolderImages, edmZipImages } from './edm/edm-images.js';
 import type { EncodedImages, OnInvalid } from './encoded/encoded-images.js';
 import { describedSource, encodedSourceOptions, type EncodedSourceOptions } from './encoded/encoded-source.js';
+
+const edmOptions = encodedSourceOptions.extend({
+  /** Whether `dataset.json` is read; false: `classes` is 0. */
+  labels: z.boolean().default(true),
+});
+
+/**
+ * Options of `edmZip` and `edmFolder`.
+ *
+ * @interface
+ */
+export type EdmOptions = z.input<typeof edmOptions>;
 
 /**
  * A data set in EDM's format: a zip, stored or deflated, of PNG images (JPEG and WebP with the package sharp) and their labels in
@@ -23,13 +36,13 @@ import { describedSource, encodedSourceOptions, type EncodedSourceOptions } from
  * zip or a `dataset.json` that is damaged.
  * @throws ConfigError for wrong or unknown options.
  */
-export function edmZip(path: string, options: EncodedSourceOptions = {}): DataSource {
-  return source('edmZip', path, edmZipImages, options);
+export function edmZip(path: string, options: EdmOptions = {}): DataSource {
+  return edmSource('edmZip', path, edmZipImages, options);
 }
 
 /** A data set in EDM's format that is not zipped: as {@link edmZip}, with the images in a folder and in folders in it. */
-export function edmFolder(path: string, options: EncodedSourceOptions = {}): DataSource {
-  return source('edmFolder', path, edmFolderImages, options);
+export function edmFolder(path: string, options: EdmOptions = {}): DataSource {
+  return edmSource('edmFolder', path, edmFolderImages, options);
 }
 
 /**
@@ -41,10 +54,13 @@ export function edmFolder(path: string, options: EncodedSourceOptions = {}): Dat
  * @throws ConfigError for wrong or unknown options.
  */
 export function imageFolder(path: string, options: EncodedSourceOptions = {}): DataSource {
-  return source('imageFolder', path, classFolderImages, options);
+  const parsed = parseOptions(encodedSourceOptions, options, 'imageFolder');
+  return describedSource('imageFolder', { path, ...parsed }, (onInvalid) => classFolderImages(path, onInvalid), parsed);
 }
 
-type OpenImages = (path: string, onInvalid: OnInvalid) => Promise<EncodedImages>;
+type OpenImages = (path: string, onInvalid: OnInvalid, labels: boolean) => Promise<EncodedImages>;
 
-const source = (part: string, path: string, open: OpenImages, options: EncodedSourceOptions) =>
-  describedSource(part, path, (onInvalid) => open(path, onInvalid), parseOptions(encodedSourceOptions, options, part));
+function edmSource(part: string, path: string, open: OpenImages, options: EdmOptions): DataSource {
+  const { labels, ...parsed } = parseOptions(edmOptions, options, part);
+  return describedSource(part, { path, labels, ...parsed }, (onInvalid) => open(path, onInvalid, labels), parsed);
+}

@@ -4,7 +4,7 @@ export { DATASET_FORMATS, detectFormat, type DatasetFormat } from './detect-form
 export { decodeImage } from './encoded/decode-image.js';
 export { decodePool, type DecodePool, type DecodePoolOptions } from './encoded/decode-pool.js';
 export { encodedSource, type EncodedSourceOptions } from './encoded/encoded-source.js';
-export { edmFolder, edmZip, imageFolder } from './image-sources.js';
+export { edmFolder, edmZip, imageFolder, type EdmOptions } from './image-sources.js';
 export type { DecodedImage, EncodedImages, FileRange, ImageLocation, OnInvalid } from './encoded/encoded-images.js';
 export { openZip, type ZipIndex } from './encoded/zip-index.js';
 export { oneHot, toFloat, toUint8 } from './images.js';

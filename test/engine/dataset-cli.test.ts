@@ -58,6 +58,20 @@ describe('onestep dataset', () => {
     expect((await onestep('make', source, folder, '--format', 'edm-folder')).stdout).toContain('no labels');
     expect(readFileSync(folder).equals(readFileSync(plain))).toBe(true);
     expect((await onestep('describe', source, '--format', 'edm-folder')).stdout).toMatch(/classes +none\n/);
+    // Labels that are wrong are no matter where none are asked for.
+    const arrays = {
+      'photos.npy': npy('|u1', [2, 8, 8, 3], Buffer.concat([pixelsOf(1), pixelsOf(2)])),
+      'labels.npy': npy('|u1', [1], Uint8Array.of(7)),
+      'kinds.npy': npy('|u1', [2], Uint8Array.of(1, 0)),
+    };
+    const npz = await files.zip(arrays, { name: 'a.npz' });
+    expect((await onestep('describe', npz, '--images', 'photos', '--labels', 'kinds')).stdout).toMatch(/classes +2, 1 images each\n/);
+    expect((await onestep('make', npz, files.path('a.zip'), '--images', 'photos')).stderr).toMatch(/labels\.npy: expected labels .*\[2\]/);
+    const out = files.path('a.zip');
+    expect((await onestep('make', npz, out, '--images', 'photos', '--no-labels')).stdout).toContain(
+      '2 images, 8 px, 3 channels, no labels',
+    );
+    expect(readFileSync(out).equals(readFileSync(plain))).toBe(true);
     const wrong = await onestep('describe', source, '--format', 'gif');
     expect(wrong.code).toBe(1);
     expect(wrong.stderr).toMatch(/E_CONFIG: .*\n.*format.*edm-zip/);

@@ -29,8 +29,8 @@ export function edmFiles(count: number, others: Files = {}): Files {
 }
 
 /** A NumPy array file, version 1. */
-export function npy(descr: string, shape: readonly number[], data: Uint8Array): Uint8Array {
-  const text = `{'descr': '${descr}', 'fortran_order': False, 'shape': (${shape.join(', ')},), }`.padEnd(117);
+export function npy(descr: string, shape: readonly number[], data: Uint8Array, { fortran = false } = {}): Uint8Array {
+  const text = `{'descr': '${descr}', 'fortran_order': ${fortran ? 'True' : 'False'}, 'shape': (${shape.join(', ')},), }`.padEnd(117);
   return Buffer.concat([Buffer.from('\x93NUMPY\x01\x00\x76\x00', 'latin1'), Buffer.from(`${text}\n`), data]);
 }
 

@@ -9,7 +9,7 @@ import { isImageRecord, listImages } from '../encoded/image-files.js';
 import { ImageProblem } from '../encoded/image-problem.js';
 import { NameRecords } from '../encoded/name-records.js';
 import { readParts } from '../encoded/read-location.js';
-import { openZip } from '../encoded/zip-index.js';
+import { openZip, type ZipIndex } from '../encoded/zip-index.js';
 import { matchLabels, NO_LABEL } from './match-labels.js';
 
 const LABELS = 'dataset.json';
@@ -19,19 +19,13 @@ const LABELS = 'dataset.json';
  *
  * Rejects with FileError: as `openZip`; `E_FILE_FORMAT` for a `dataset.json` that cannot be read and, with `stop`, for an entry that
  * is encrypted, compressed by an unknown method or outside the file; `E_IMAGE_LABEL` for an image without a label where others have one.
+ * Without `labels` `dataset.json` is not read.
  */
-export async function edmZipImages(path: string, onInvalid: OnInvalid): Promise<EncodedImages> {
+export async function edmZipImages(path: string, onInvalid: OnInvalid, labels = true): Promise<EncodedImages> {
   const zip = await openZip(resolve(path));
-  let entries = new Uint32Array(zip.size);
-  let [count, found] = [0, 0];
-  for (let index = 0; index < zip.size; index++) {
-    if (!isImageRecord(zip.names, index)) continue;
-    found++;
-    if (zip.isReadable(index)) entries[count++] = index;
-    else if (onInvalid === 'stop') zip.location(index); // throws, saying why
-  }
-  entries = entries.slice(0, count);
-  const labelsAt = zip.find(LABELS);
+  const { entries, unreadable } = imageEntries(zip);
+  if (unreadable.length > 0 && onInvalid === 'stop') zip.location(unreadable.reduce((a, b) => Math.min(a, b))); // throws, saying why
+  const labelsAt = labels ? labelFileOf(zip) : -1;
   return labelled(
     {
       name: basename(path),
@@ -41,8 +35,35 @@ export async function edmZipImages(path: string, onInvalid: OnInvalid): Promise<
     },
     labelsAt === -1 ? undefined : zip.location(labelsAt),
     onInvalid,
-    found - count,
+    unreadable.length,
   );
+}
+
+/** The indices of a zip's images in the order of their names, and of those that cannot be located. */
+function imageEntries(zip: ZipIndex): { entries: Uint32Array; unreadable: number[] } {
+  const isImage = new Uint8Array(zip.size);
+  const unreadable: number[] = [];
+  let count = 0;
+  for (const index of zip.names.byPlace()) {
+    if (!isImageRecord(zip.names, index)) continue;
+    if (!zip.isReadable(index)) unreadable.push(index);
+    else count += isImage[index] = 1;
+  }
+  const entries = new Uint32Array(count);
+  for (let index = 0, at = 0; index < zip.size; index++) if (isImage[index] === 1) entries[at++] = index;
+  return { entries, unreadable };
+}
+
+/** The entry `dataset.json`, or -1; throws where the whole set lies in a folder, in which EDM does not look for it. */
+function labelFileOf(zip: ZipIndex): number {
+  const found = zip.find(LABELS);
+  if (found !== -1 || zip.size === 0) return found;
+  const folder = `${zip.name(0).split('/')[0]!}/`;
+  // Names are sorted: what begins the first and the last begins all.
+  if (zip.find(folder + LABELS) === -1 || !zip.name(zip.size - 1).startsWith(folder)) return -1;
+  throw new FileError('E_FILE_FORMAT', `${zip.path}: expected ${LABELS} beside the folders of images, found ${folder}${LABELS}`, {
+    help: `zip what is in ${folder} without the folder itself; labels: false (--no-labels) does without`,
+  });
 }
 
 /**
@@ -50,14 +71,13 @@ export async function edmZipImages(path: string, onInvalid: OnInvalid): Promise<
  *
  * Rejects with FileError: `E_FILE_ABSENT`, `E_FILE_NOT_READABLE`; `E_FILE_FORMAT` and `E_IMAGE_LABEL` as {@link edmZipImages}.
  */
-export async function edmFolderImages(path: string, onInvalid: OnInvalid): Promise<EncodedImages> {
+export async function edmFolderImages(path: string, onInvalid: OnInvalid, wantsLabels = true): Promise<EncodedImages> {
   const root = resolve(path);
   const { images } = await listImages(root);
   const labelPath = join(root, LABELS);
   const file = await stat(labelPath).catch(() => undefined);
-  const labels: FileRange | undefined = file?.isFile()
-    ? { path: labelPath, offset: 0, length: file.size, size: file.size, compression: 'none' }
-    : undefined;
+  const labels: FileRange | undefined =
+    wantsLabels && file?.isFile() ? { path: labelPath, offset: 0, length: file.size, size: file.size, compression: 'none' } : undefined;
   const set = {
     name: basename(root),
     names: NameRecords.of(images),
@@ -76,7 +96,7 @@ interface NamedImages {
 
 /** Images with their labels; those that lack one are left out, or an error. */
 function labelled(images: NamedImages, labelFile: FileRange | undefined, onInvalid: OnInvalid, skippedBefore: number): EncodedImages {
-  const labels = labelFile && readAll(images, labelFile);
+  const labels = labelFile && readAll(images, labelFile, onInvalid);
   const base = { name: images.name, close: () => Promise.resolve() };
   if (labels === undefined)
     return { ...base, size: images.names.size, classes: 0, skipped: skippedBefore, entryName: images.entryName, location: images.location };
@@ -86,7 +106,7 @@ function labelled(images: NamedImages, labelFile: FileRange | undefined, onInval
     const first = images.entryName(labels.indexOf(NO_LABEL));
     const others = missing > 1 ? `, as ${missing - 1} more` : '';
     throw new FileError('E_IMAGE_LABEL', `${images.name}: ${first}: expected a label in ${LABELS}, found none${others}`, {
-      help: `add it to ${LABELS}, or leave such images out with onInvalid: skip`,
+      help: `add it to ${LABELS}, leave such images out with onInvalid: skip, or all labels with labels: false`,
     });
   }
   const kept = missing === 0 ? undefined : Uint32Array.from(labels.keys()).filter((index) => labels[index] !== NO_LABEL);
@@ -103,10 +123,10 @@ function labelled(images: NamedImages, labelFile: FileRange | undefined, onInval
   };
 }
 
-function readAll(images: NamedImages, labelFile: FileRange): Uint32Array | undefined {
+function readAll(images: NamedImages, labelFile: FileRange, onInvalid: OnInvalid): Uint32Array | undefined {
   const where = `${images.name}: ${LABELS}`;
   try {
-    return matchLabels(images.names, readParts(labelFile), where);
+    return matchLabels(images.names, readParts(labelFile), where, onInvalid);
   } catch (error) {
     if (!(error instanceof ImageProblem)) throw error;
     throw new FileError('E_FILE_FORMAT', `${where}: ${error.problem}`, { help: 'the file is damaged; copy or download it again' });

@@ -10,10 +10,13 @@ function chunks(text: string, size = 1 << 20): Uint8Array[] {
   return Array.from({ length: Math.ceil(bytes.length / size) }, (_, k) => bytes.subarray(k * size, (k + 1) * size));
 }
 
-const read = (text: string, size?: number) => {
+const read = (text: string, size?: number, invalid: [string, string][] = []) => {
   const pairs: [string, number][] = [];
-  const found = readLabels(chunks(text, size), 'dataset.json', (bytes, start, end, label) =>
-    pairs.push([Buffer.from(bytes.subarray(start, end)).toString(), label]),
+  const found = readLabels(
+    chunks(text, size),
+    'dataset.json',
+    (bytes, start, end, label) => pairs.push([Buffer.from(bytes.subarray(start, end)).toString(), label]),
+    (name, label) => invalid.push([name, label]),
   );
   return found ? pairs : undefined;
 };
@@ -50,15 +53,24 @@ describe('readLabels', () => {
     expect(read(' { "labels" : [ ] } \n')).toEqual([]);
   });
 
+  it('tells of labels that are no class indices, and reads on', () => {
+    const labels = ['0.5', '-1', '1048576', '1e99', '"6"', '"\\u00e4"', 'null', 'true'];
+    const text = `{"labels": [["first", 1], ${labels.map((label, k) => `["${k}", ${label}]`).join(', ')}, ["last", 2]]}`;
+    for (const size of [1, 1000]) {
+      const invalid: [string, string][] = [];
+      expect(read(text, size, invalid)).toEqual([
+        ['first', 1],
+        ['last', 2],
+      ]);
+      expect(invalid).toEqual(labels.map((label, k) => [String(k), label === '"\\u00e4"' ? '"ä"' : label]));
+    }
+  });
+
   it.each([
     ['{"labels": [["a", [0, 1]]]}', 'a: expected a class index, found a list: labels that are vectors are not read'],
-    ['{"labels": [["a", 0.5]]}', 'a: expected a class index of 0 to 1048575, found 0.5'],
-    ['{"labels": [["a", -1]]}', 'found -1'],
-    ['{"labels": [["a", 1048576]]}', 'found 1048576'],
-    ['{"labels": [["a", 1e99]]}', 'found 1e99'],
-    ['{"labels": [["a", "6"]]}', 'found "'],
-    ['{"labels": [["a", null]]}', 'found null'],
-    ['{"labels": {"a": 1}}', 'expected a value of JSON'],
+    ['{"labels": [["a", {}]]}', 'a: expected a class index, found an object'],
+    ['{"labels": {"a": 1}}', 'expected labels as a list'],
+    ['{"labels": "none"}', 'expected labels as a list'],
     ['{"labels": true}', 'expected labels as a list'],
     ['{"labels": [["a", 01]]}', 'expected a value of JSON'],
     ['{"labels": [["a", 1], ]}', 'expected [, found "]"'],
@@ -83,7 +95,7 @@ describe('matchLabels', () => {
     const file = fc.array(fc.tuple(fc.constantFrom('a', 'b', 'c/d', 'e', 'f', 'other'), fc.nat(9)), { maxLength: 12 });
     fc.assert(
       fc.property(fc.uniqueArray(fc.constantFrom('a', 'b', 'c/d', 'e', 'f')), file, (names, labels) => {
-        const found = matchLabels(NameRecords.of(names), chunks(JSON.stringify({ labels })), 'dataset.json');
+        const found = matchLabels(NameRecords.of(names), chunks(JSON.stringify({ labels })), 'dataset.json', 'stop');
         const expected = new Map(labels);
         expect(Array.from(found!)).toEqual(names.map((name) => expected.get(name) ?? NO_LABEL));
       }),
@@ -92,7 +104,21 @@ describe('matchLabels', () => {
   });
 
   it('takes a backslash in a name for a slash, and no labels for none', () => {
-    expect(matchLabels(NameRecords.of(['a', 'b\\c']), chunks('{"labels": [["b/c", 1], ["a", 2]]}'), '')).toEqual(Uint32Array.of(2, 1));
-    expect(matchLabels(NameRecords.of(['a']), chunks('{"labels": null}'), '')).toBeUndefined();
+    expect(matchLabels(NameRecords.of(['a', 'b\\c']), chunks('{"labels": [["b/c", 1], ["a", 2]]}'), '', 'stop')).toEqual(
+      Uint32Array.of(2, 1),
+    );
+    expect(matchLabels(NameRecords.of(['a']), chunks('{"labels": null}'), '', 'stop')).toBeUndefined();
+  });
+
+  it('stop: a label that is no class index is an error with its name; skip: its image has none', () => {
+    const match = (onInvalid: 'stop' | 'skip') =>
+      matchLabels(NameRecords.of(['a', 'b', 'c']), chunks('{"labels": [["a", 1], ["b", -1], ["c", null], ["d", 0.5]]}'), 'set', onInvalid);
+    expect(() => match('stop')).toThrow(
+      expect.objectContaining({
+        code: 'E_IMAGE_LABEL',
+        message: expect.stringMatching(/^set: b: expected a class index of 0 to 1048575, found -1\nhelp: /) as string,
+      }) as Error,
+    );
+    expect(match('skip')).toEqual(Uint32Array.of(1, NO_LABEL, NO_LABEL));
   });
 });

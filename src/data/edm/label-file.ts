@@ -6,7 +6,7 @@
 import { FileError } from '../../core/errors.js';
 
 /** One-hot labels of more classes would not fit into memory. */
-const MAX_CLASSES = 2 ** 20;
+export const MAX_CLASSES = 2 ** 20;
 
 const SPACE = 0x20;
 const ZERO = 0x30;
@@ -24,20 +24,24 @@ const [QUOTE, BACKSLASH, COMMA, COLON, OPEN, CLOSE, BEGIN, END] = Array.from('"\
 /** Takes a label and the name from `bytes[start]` to before `bytes[end]`. */
 export type TakeLabel = (bytes: Uint8Array, start: number, end: number, label: number) => void;
 
+/** Takes the name whose label is no class index, and what that is; what it throws ends the reading. */
+export type TakeInvalid = (name: string, found: string) => void;
+
 /**
  * Reads labels, one after the other.
  *
  * @param chunks the file's bytes, in parts of any size.
  * @param where what errors call the file.
  * @param take called with the bytes that hold each name, valid during the call, where it begins and ends (`\` is `/`), and its class index.
+ * @param invalid called for a label that is no class index: a number that is none, null, a text.
  * @returns whether the file has labels: false for null or where the key is absent.
- * @throws FileError `E_FILE_FORMAT` for what is no such JSON, and for labels that are no class indices.
+ * @throws FileError `E_FILE_FORMAT` for what is no such JSON, and for labels that are vectors.
  */
-export function readLabels(chunks: Iterable<Uint8Array>, where: string, take: TakeLabel): boolean {
+export function readLabels(chunks: Iterable<Uint8Array>, where: string, take: TakeLabel, invalid: TakeInvalid): boolean {
   const json = new JsonBytes(chunks, where);
   let labels = false;
   json.expect(BEGIN);
-  if (json.next() === END) json.skip();
+  if (json.next() === END) json.pass();
   else {
     for (let more = true; more; more = json.separator(END)) {
       const key = new TextDecoder().decode(json.string());
@@ -45,33 +49,37 @@ export function readLabels(chunks: Iterable<Uint8Array>, where: string, take: Ta
       if (key !== 'labels') json.value();
       else if (json.next() === OPEN) {
         labels = true;
-        readPairs(json, take);
-      } else if (json.literal() !== 'null') throw json.wrong('expected labels as a list of names and class indices, or null');
+        readPairs(json, take, invalid);
+      } else if (json.next() === BEGIN || json.next() === QUOTE || json.literal() !== 'null')
+        throw json.wrong('expected labels as a list of names and class indices, or null');
     }
   }
   if (json.next() !== -1) throw json.wrong('expected the end of the file');
   return labels;
 }
 
-function readPairs(json: JsonBytes, take: TakeLabel): void {
+function readPairs(json: JsonBytes, take: TakeLabel, invalid: TakeInvalid): void {
   json.expect(OPEN);
-  if (json.next() === CLOSE) return json.skip();
+  if (json.next() === CLOSE) return json.pass();
   for (let more = true; more; more = json.separator(CLOSE)) {
     if (json.plainPair(take)) continue;
     json.expect(OPEN);
-    const name = json.string();
+    const name = json.string().slice(); // a label that is a text takes its place
     json.expect(COMMA);
     const first = json.next();
-    const quoted = (problem: string) => json.wrong(`${new TextDecoder().decode(name)}: ${problem}`);
-    if (first === OPEN) throw quoted('expected a class index, found a list: labels that are vectors are not read');
-    const text = first === QUOTE || first === BEGIN ? String.fromCharCode(first) : json.literal();
+    if (first === OPEN || first === BEGIN)
+      throw json.wrong(
+        `${textOf(name)}: expected a class index, found ${first === OPEN ? 'a list: labels that are vectors are not read' : 'an object'}`,
+      );
+    const text = first === QUOTE ? JSON.stringify(textOf(json.string())) : json.literal();
     const label = /^-?\d/.test(text) ? Number(text) : NaN;
-    if (!(Number.isInteger(label) && label >= 0 && label < MAX_CLASSES))
-      throw quoted(`expected a class index of 0 to ${MAX_CLASSES - 1}, found ${text}`);
-    take(name, 0, name.length, label);
+    if (Number.isInteger(label) && label >= 0 && label < MAX_CLASSES) take(name, 0, name.length, label);
+    else invalid(textOf(name), text);
     json.expect(CLOSE);
   }
 }
+
+const textOf = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 
 /** The bytes of a JSON text, from the first to the last. */
 class JsonBytes {
@@ -107,7 +115,8 @@ class JsonBytes {
     return this.#chunk[this.#at]!;
   }
 
-  skip(): void {
+  /** Takes the byte at hand. */
+  pass(): void {
     this.#at++;
   }
 
@@ -147,15 +156,17 @@ class JsonBytes {
     this.next();
     const chunk = this.#chunk;
     let at = this.#at;
-    if (chunk[at++] !== OPEN || chunk[at++] !== QUOTE) return false;
+    // Within the chunk up to the longest of numbers: reading beyond its end is slow.
+    const last = chunk.length - 12;
+    if (at > last || chunk[at++] !== OPEN || chunk[at++] !== QUOTE) return false;
     const start = at;
-    while (at < chunk.length && chunk[at] !== QUOTE && chunk[at] !== BACKSLASH) at++;
+    while (at <= last && chunk[at] !== QUOTE && chunk[at] !== BACKSLASH) at++;
     const end = at;
-    if (chunk[at++] !== QUOTE || chunk[at++] !== COMMA) return false;
+    if (at > last || chunk[at++] !== QUOTE || chunk[at++] !== COMMA) return false;
     if (chunk[at] === SPACE) at++;
     const digits = at;
     let label = 0;
-    while (chunk[at]! >= ZERO && chunk[at]! <= ZERO + 9) label = 10 * label + chunk[at++]! - ZERO;
+    while (at <= digits + 6 && chunk[at]! >= ZERO && chunk[at]! <= ZERO + 9) label = 10 * label + chunk[at++]! - ZERO;
     if (at === digits || at > digits + 6 || (at > digits + 1 && chunk[digits] === ZERO) || chunk[at] !== CLOSE) return false;
     if (label >= MAX_CLASSES) return false;
     this.#at = at + 1;
@@ -227,7 +238,7 @@ class JsonBytes {
     else if (first === OPEN || first === BEGIN) {
       const end = first === OPEN ? CLOSE : END;
       this.#at++;
-      if (this.next() === end) return this.skip();
+      if (this.next() === end) return this.pass();
       for (let more = true; more; more = this.separator(end)) {
         if (first === BEGIN) {
           this.string();

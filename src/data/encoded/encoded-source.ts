@@ -29,7 +29,7 @@ export type EncodedSourceOptions = z.input<typeof encodedSourceOptions>;
 /**
  * The data source of a set of encoded images of one size.
  *
- * All images must have the size and the channels of the first one; with `onInvalid: 'skip'` those of the most images. They are square.
+ * All images must be squares, of the size and the channels of the first one; with `onInvalid: 'skip'` of those of most squares.
  * Read again, an index always gives the same image: invalid ones are left out when the source is opened, none is replaced later.
  *
  * @param open opens the set; it leaves out what it finds invalid itself where it is told to skip, and tells how many.
@@ -44,14 +44,14 @@ export function encodedSource(open: (onInvalid: OnInvalid) => Promise<EncodedIma
 
 type Shape = Pick<DecodedImage, 'height' | 'width' | 'channels'>;
 
-/** A source that stands in config.json by its part and options. */
+/** A source that stands in config.json by its part and all of its options, `described`. */
 export function describedSource(
   part: string,
-  path: string,
+  described: unknown,
   open: (onInvalid: OnInvalid) => Promise<EncodedImages>,
   options: z.output<typeof encodedSourceOptions>,
 ): DataSource {
-  return Object.assign(new EncodedSource(open, options), { description: { part, options: { path, ...options } } });
+  return Object.assign(new EncodedSource(open, options), { description: { part, options: described } });
 }
 
 interface Opened {
@@ -84,12 +84,11 @@ class EncodedSource implements DataSource {
     const images = await this.openImages(this.options.onInvalid);
     try {
       if (this.#closed) throw new FileError('E_FILE_CLOSED', `${images.name}: closed while it was being opened`);
-      if (images.size === 0) throw none(images, 'expected images, found none');
+      if (images.size === 0)
+        throw none(images, `expected images, found none${images.skipped ? ` of ${images.skipped} valid; onInvalid: stop says why` : ''}`);
       const { shape, valid } = skip
         ? await checkAll(images, this.#pool)
         : { shape: await firstShape(images, this.#pool), valid: undefined };
-      if (shape.height !== shape.width)
-        throw new FileError('E_IMAGE_SIZE', `${images.name}: expected square images, found ${text(shape)}`, { help: HELP_SIZE });
       this.#opened = { images, pool: this.#pool, shape, valid };
       const size = valid?.length ?? images.size;
       return {
@@ -119,7 +118,7 @@ class EncodedSource implements DataSource {
     const bytes = shape.height * shape.width * shape.channels;
     const pixels = new Uint8Array(indices.length * bytes);
     decoded.forEach((image, k) => {
-      const error = image instanceof FileError ? image : shapeError(image, shape, images, places[k]!);
+      const error = image instanceof FileError ? image : shapeError(image, shape, images, places[k]!, valid?.[0] ?? 0);
       if (error !== undefined) throw error;
       pixels.set((image as DecodedImage).pixels, k * bytes);
     });
@@ -138,31 +137,44 @@ class EncodedSource implements DataSource {
 
 const HELP_SIZE = 'make them square and of one size with the command onestep dataset, or leave odd ones out with onInvalid: skip';
 
+const nameOf = (images: EncodedImages, index: number) => `${images.name}: ${images.entryName(index)}`;
+
 const text = ({ height, width }: Shape) => `${width}x${height} px`;
 
 const none = ({ name }: EncodedImages, problem: string) =>
   new FileError('E_IMAGE_NONE', `${name}: ${problem}`, { help: 'check the path; PNG, JPEG and WebP are read' });
 
-function shapeError(image: Shape, shape: Shape, images: EncodedImages, index: number): FileError | undefined {
-  const where = `${images.name}: ${images.entryName(index)}`;
+/** `like`: an image that has the shape of the set. */
+function shapeError(image: Shape, shape: Shape, images: EncodedImages, index: number, like: number): FileError | undefined {
+  const where = nameOf(images, index);
   if (image.height !== shape.height || image.width !== shape.width)
-    return new FileError('E_IMAGE_SIZE', `${where}: expected ${text(shape)} as the other images, found ${text(image)}`, {
+    return new FileError('E_IMAGE_SIZE', `${where}: expected ${text(shape)} as ${images.entryName(like)}, found ${text(image)}`, {
       help: HELP_SIZE,
     });
   if (image.channels !== shape.channels)
-    return new FileError('E_IMAGE_CHANNELS', `${where}: expected ${shape.channels} channels as the other images, found ${image.channels}`, {
-      help: 'give all of them the same channels (RGB has 3, transparency is one more), or leave odd ones out with onInvalid: skip',
-    });
+    return new FileError(
+      'E_IMAGE_CHANNELS',
+      `${where}: expected ${shape.channels} channels as ${images.entryName(like)}, found ${image.channels}`,
+      {
+        help: 'give all of them the same channels (RGB has 3, transparency is one more), or leave odd ones out with onInvalid: skip',
+      },
+    );
   return undefined;
 }
 
 async function firstShape(images: EncodedImages, pool: DecodePool): Promise<Shape> {
   const [first] = await pool.decode(images, [0]);
   if (first instanceof FileError) throw first;
+  if (!isSquare(first!)) throw notSquare(images, 0, first!);
   return first!;
 }
 
-/** Decodes every image once: the shape of the most, and which have it. */
+const isSquare = ({ height, width }: Shape) => height === width;
+
+const notSquare = (images: EncodedImages, index: number, shape: Shape) =>
+  new FileError('E_IMAGE_SIZE', `${nameOf(images, index)}: expected a square, found ${text(shape)}`, { help: HELP_SIZE });
+
+/** Decodes every image once: the shape of most squares, and which have it. */
 async function checkAll(images: EncodedImages, pool: DecodePool): Promise<{ shape: Shape; valid: Uint32Array | undefined }> {
   const kinds: (string | undefined)[] = new Array<undefined>(images.size);
   const shapes = new Map<string, { shape: Shape; count: number }>();
@@ -175,6 +187,10 @@ async function checkAll(images: EncodedImages, pool: DecodePool): Promise<{ shap
         // Without its package an image is neither valid nor invalid.
         if (image.code === 'E_IMAGE_DECODER') throw image;
         first ??= image;
+        return;
+      }
+      if (!isSquare(image)) {
+        first ??= notSquare(images, from + k, image);
         return;
       }
       const { height, width, channels } = image;

@@ -47,11 +47,11 @@ export type ParquetImagesOptions = z.input<typeof parquetOptions>;
  */
 export function parquetImages(path: string | readonly string[], options: ParquetImagesOptions = {}): DataSource {
   const { workers, onInvalid, ...columns } = parseOptions(parquetOptions, options, 'parquetImages');
-  const source = describedSource('parquetImages', String(path), (how) => openParquetImages(path, { ...columns, onInvalid: how }), {
+  const described = { path, ...columns, workers, onInvalid };
+  return describedSource('parquetImages', described, (how) => openParquetImages(path, { ...columns, onInvalid: how }), {
     workers,
     onInvalid,
   });
-  return Object.assign(source, { description: { part: 'parquetImages', options: { path, ...columns, workers, onInvalid } } });
 }
 
 /** The split that a file belongs to, by the two ways in which `datasets` and the hub name files; undefined: its name does not say. */
@@ -102,12 +102,14 @@ function chooseColumn(file: ParquetFile, kind: 'image' | 'label', wanted: string
   if (candidates.length > 1)
     throw wrong(
       `expected one column of ${kind}s, found ${candidates.map(({ name }) => name).join(', ')}`,
-      `name one of them as ${kind}${kind === 'label' ? ', or give label: false' : ''}`,
+      kind === 'label'
+        ? 'name one of them as label (--labels NAME), or give label: false (--no-labels)'
+        : 'name one of them as image (--images NAME)',
     );
   if (candidates.length === 0 && kind === 'image')
     throw wrong(
       `expected a column of images (a struct with bytes), found ${names}`,
-      'name the column as image, if one of these holds encoded images',
+      'name the column as image (--images NAME), if one of these holds encoded images',
     );
   return candidates[0];
 }
@@ -233,7 +235,7 @@ async function readLabels(
       throw new FileError(
         'E_IMAGE_LABEL',
         `${files[at]!.path}: row ${within}: expected a label${classNames ? ` below ${limit}` : ''}, found ${absent(value) && value !== -1 ? 'none' : String(value)}`,
-        { help: 'leave such rows out with onInvalid: skip, or all labels with label: false' },
+        { help: 'leave such rows out with onInvalid: skip, or all labels with label: false (--no-labels)' },
       );
     }
   }

@@ -150,6 +150,18 @@ describe('cifar10', () => {
       /short\.tar\.gz/,
     ],
     [
+      'an archive that ends in a batch',
+      () => {
+        // Pixels that do not compress: the batch is most of the archive.
+        const noise = Uint8Array.from({ length: 10 * 3072 }, (_, k) => (Math.imul(k + 1, 0x9e3779b1) >>> 13) & 255);
+        const whole = tarGz({ 'data_batch_1.bin': binaryRecords(noise, new Array<number>(10).fill(1)) });
+        writeFileSync(at('in-batch.tar.gz'), whole.subarray(0, whole.length / 2));
+        return at('in-batch.tar.gz');
+      },
+      'E_FILE_TRUNCATED',
+      /in-batch\.tar\.gz: expected more of the archive/,
+    ],
+    [
       'something else',
       () => {
         writeFileSync(at('text.tar.gz'), 'no archive\n'.repeat(100));

@@ -2,7 +2,7 @@
  * CIFAR-10 as it is published: the binary or the Python archive, packed or unpacked (Krizhevsky 2009).
  */
 import { readdir, stat } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { z } from 'zod';
 import type { DataSource } from '../../core/contracts/data.js';
 import { FileError } from '../../core/errors.js';
@@ -20,6 +20,8 @@ const SPLITS = { train: TRAIN, test: ['test_batch'], all: [...TRAIN, 'test_batch
 const cifar10Options = z.strictObject({
   /** `train`: 50,000 images, `data_batch_1` to `5`; `test`: 10,000; `all`: both, in this order. */
   split: z.enum(['train', 'test', 'all']).default('train'),
+  /** Whether labels are read; false: `classes` is 0. */
+  labels: z.boolean().default(true),
   /** What is done with an image whose label is none: an error that names it, or it is left out and counted. */
   onInvalid: z.enum(['stop', 'skip']).default('stop'),
 });
@@ -93,7 +95,7 @@ async function filesOfFolder(path: string, wanted: ReadonlySet<string>): Promise
 
 /** Opens {@link cifar10}. */
 export async function openCifar10(path: string, options: Cifar10Options = {}): Promise<RawImages> {
-  const { split, onInvalid } = parseOptions(cifar10Options, options, 'cifar10');
+  const { split, labels: wantsLabels, onInvalid } = parseOptions(cifar10Options, options, 'cifar10');
   const wanted = new Set([...SPLITS[split], 'batches.meta']);
   const folder = (await withFileErrors(path, 'read', () => stat(path))).isDirectory();
   const found = await (folder ? filesOfFolder(path, wanted) : filesOfArchive(path, wanted));
@@ -112,27 +114,28 @@ export async function openCifar10(path: string, options: Cifar10Options = {}): P
   const meta = found.find(({ role }) => role === 'batches.meta');
   const names = meta && (await classNames(meta.name, meta.content));
 
-  const { labels, kept, skipped } = validate(batches, onInvalid);
+  const { labels, kept, skipped } = validate(batches, onInvalid, wantsLabels);
   return new RawImages({
-    name: basename(path),
+    name: basename(resolve(path)),
     format: `CIFAR-10 (${found[0]!.binary ? 'binary' : 'Python'} ${folder ? 'folder' : 'archive'}, ${split})`,
     runs: batches.map(({ run }): RawRun => run),
     height: 32,
     width: 32,
     channels: 3,
     order: 'planes',
-    classes: CLASSES,
-    labels,
-    classNames: names?.length === CLASSES ? names : undefined,
+    classes: wantsLabels ? CLASSES : 0,
+    labels: wantsLabels ? labels : undefined,
+    classNames: wantsLabels && names?.length === CLASSES ? names : undefined,
     kept,
     ...(onInvalid === 'skip' && { skipped }),
   });
 }
 
-/** Labels of the images that can be used; `kept` is undefined where that is all of them. */
+/** Labels of the images that can be used, any where they are not wanted; `kept` is undefined where that is all of them. */
 function validate(
   batches: readonly CifarBatch[],
   onInvalid: 'stop' | 'skip',
+  wantsLabels: boolean,
 ): { labels: Uint32Array; kept: Uint32Array | undefined; skipped: number } {
   const labels: number[] = [];
   const kept: number[] = [];
@@ -146,7 +149,7 @@ function validate(
     cut += rest > 0 ? 1 : 0;
     for (let k = 0; k < run.count; k++, position++) {
       const label = given[k]!;
-      if (Number.isInteger(label) && label >= 0 && label < CLASSES) {
+      if (!wantsLabels || (Number.isInteger(label) && label >= 0 && label < CLASSES)) {
         labels.push(label);
         kept.push(position);
       } else if (onInvalid === 'stop')

@@ -1,28 +1,11 @@
-import { createWriteStream, mkdtempSync, rmSync, truncateSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
-import { afterAll, describe, expect, it } from 'vitest';
-import yazl from 'yazl';
+import { statSync, truncateSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { FileMaker, npy } from '../../../test/support/image-files.js';
 import { npzImages, type NpzImagesOptions } from './npz-images.js';
 
-const directory = mkdtempSync(join(tmpdir(), 'onestep-npz-'));
-afterAll(() => rmSync(directory, { recursive: true, force: true }));
-
-function npy(descr: string, shape: readonly number[], data: Uint8Array, fortran = false): Buffer {
-  const text = `{'descr': '${descr}', 'fortran_order': ${fortran ? 'True' : 'False'}, 'shape': (${shape.join(', ')},), }`.padEnd(117);
-  return Buffer.concat([Buffer.from('\x93NUMPY\x01\x00\x76\x00', 'latin1'), Buffer.from(`${text}\n`), data]);
-}
-
-let number = 0;
-async function npz(arrays: Record<string, Buffer>, compress = false): Promise<string> {
-  const path = join(directory, `${number++}.npz`);
-  const zip = new yazl.ZipFile();
-  for (const [name, bytes] of Object.entries(arrays)) zip.addBuffer(bytes, `${name}.npy`, { compress });
-  zip.end();
-  await pipeline(zip.outputStream, createWriteStream(path));
-  return path;
-}
+const files = new FileMaker('npz');
+const npz = (arrays: Readonly<Record<string, Uint8Array>>, compress = false) =>
+  files.zip(Object.fromEntries(Object.entries(arrays).map(([name, bytes]) => [`${name}.npy`, bytes])), { name: 'a.npz', compress });
 
 const COUNT = 5;
 /** `[N, 4, 4, 3]`: value = 48 k + its place. */
@@ -65,6 +48,14 @@ describe('npzImages', () => {
     });
     const { description, batch } = await readAll(named, { images: 'photos', labels: 'kinds' });
     expect([description.classes, ...batch.labels!]).toEqual([301, 0, 0, 300, 2, 1]);
+    for (const [descr, bytes, expected] of [
+      ['>i4', Uint8Array.from([1, 2, 0, 0, 1].flatMap((label) => [0, 0, 1, label])), [257, 258, 256, 256, 257]],
+      ['|b1', Uint8Array.of(1, 0, 0, 1, 1), [1, 0, 0, 1, 1]],
+      ['|i1', Uint8Array.of(1, 0, 0, 1, 127), [1, 0, 0, 1, 127]],
+    ] as const) {
+      const { batch: read } = await readAll(await npz({ images: npy('|u1', [COUNT, 4, 4, 3], pixels), y: npy(descr, [COUNT], bytes) }));
+      expect([...read.labels!].reverse()).toEqual(expected);
+    }
     const both = await npz({ images: npy('|u1', [2, 3, 3, 3], pixels.subarray(0, 54)) });
     expect((await readAll(both, { layout: 'NCHW' })).batch.images[1]).toBe(pixels[27 + 9]);
     expect((await readAll(both)).batch.images[1]).toBe(pixels[28]);
@@ -82,10 +73,17 @@ describe('npzImages', () => {
     expect(batch.images[48 * 3]).toBe(pixels[0]);
   });
 
-  const image = (shape: number[], descr = '|u1', fortran = false) => npy(descr, shape, pixels, fortran);
+  const image = (shape: number[], descr = '|u1', fortran = false) => npy(descr, shape, pixels, { fortran });
   it.each([
     ['no images', () => npz({ mu: image([240]) }), 'E_FILE_FORMAT', /expected an array of images named images, arr_0, x, found mu\.npy/],
     ['floats', () => npz({ images: image([60], '<f4') }), 'E_FILE_FORMAT', /expected bytes \(uint8\).*found <f4.*\nhelp: .*uint8/s],
+    [
+      'objects',
+      () => npz({ images: image([3], '|O') }),
+      'E_FILE_FORMAT',
+      /images\.npy: expected numbers, found \|O, pickled objects of Python: nothing/,
+    ],
+    ['texts', () => npz({ images: image([80], '<U3') }), 'E_FILE_FORMAT', /expected numbers, found <U3/],
     ['too few axes', () => npz({ images: image([20, 12]) }), 'E_FILE_FORMAT', /found \[20, 12\]/],
     ['no channels', () => npz({ images: image([1, 6, 8, 5]) }), 'E_FILE_FORMAT', /1 to 4 channels, found \[1, 6, 8, 5\]/],
     ['Fortran order', () => npz({ images: image([COUNT, 4, 4, 3], '|u1', true) }), 'E_FILE_FORMAT', /ascontiguousarray/],
@@ -97,7 +95,7 @@ describe('npzImages', () => {
       /expected labels of whole numbers \[5\], found <i8 \[1\]/,
     ],
     ['images that are not square', () => npz({ images: image([COUNT, 8, 2, 3]) }), 'E_IMAGE_SIZE', /2 x 8/],
-    ['no file', async () => join(directory, 'absent.npz'), 'E_FILE_ABSENT', /absent/],
+    ['no file', async () => files.path('absent.npz'), 'E_FILE_ABSENT', /absent/],
     [
       'half a file',
       async () => {

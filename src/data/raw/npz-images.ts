@@ -89,6 +89,10 @@ async function findArray(zip: ZipIndex, index: number): Promise<StoredArray> {
       head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, HEADER_BYTES));
     }
     const header = parseNpyHeader(entry, head);
+    if (itemSize(header.descr) === 0)
+      throw new RangeError(
+        `${entry}: expected numbers, found ${header.descr}${header.descr === '|O' ? ', pickled objects of Python: nothing was run' : ''}`,
+      );
     const expected = header.shape.reduce((a, b) => a * b, itemSize(header.descr));
     if (place.size - header.start !== expected)
       throw new RangeError(
@@ -101,7 +105,8 @@ async function findArray(zip: ZipIndex, index: number): Promise<StoredArray> {
   }
 }
 
-const itemSize = (descr: string) => Number(/\d+$/.exec(descr)?.[0] ?? NaN);
+/** Bytes of a number; 0 for what is none. */
+const itemSize = (descr: string) => Number(/^[<>|][biufc](\d+)$/.exec(descr)?.[1] ?? 0);
 
 async function readRange(path: string, begin: number, length: number): Promise<Buffer> {
   return withFileErrors(path, 'read', async () => {
@@ -151,10 +156,10 @@ async function inflate(path: string, begin: number, length: number, size: number
 const valuesOf = async ({ from, offset }: StoredArray, bytes: number): Promise<Buffer> =>
   'bytes' in from ? Buffer.from(from.bytes.buffer, from.bytes.byteOffset + offset, bytes) : readRange(from.path, offset, bytes);
 
-/** Whole numbers of any width. */
+/** Whole numbers of any width and order of bytes, and booleans. */
 async function labelValues(array: StoredArray, count: number): Promise<number[]> {
   const { descr, shape, name } = array;
-  const match = /^[<|]([iu])([1248])$/.exec(descr);
+  const match = /^([<>|])([iub])([1248])$/.exec(descr);
   const flat = shape.length === 1 || (shape.length === 2 && shape[1] === 1);
   if (!match || !flat || shape[0] !== count)
     throw unsuitable(
@@ -162,16 +167,16 @@ async function labelValues(array: StoredArray, count: number): Promise<number[]>
       `expected labels of whole numbers [${count}], found ${descr} [${shape.join(', ')}]`,
       'one class index an image; give labels: false to do without',
     );
-  const size = Number(match[2]);
-  const bytes = await valuesOf(array, count * size);
-  const signed = match[1] === 'i';
-  return Array.from({ length: count }, (_, k) =>
-    size === 8
-      ? Number(signed ? bytes.readBigInt64LE(k * 8) : bytes.readBigUInt64LE(k * 8))
-      : signed
-        ? bytes.readIntLE(k * size, size)
-        : bytes.readUIntLE(k * size, size),
-  );
+  const [littleEndian, signed, size] = [match[1] !== '>', match[2] === 'i', Number(match[3])];
+  const { buffer, byteOffset } = await valuesOf(array, count * size);
+  const view = new DataView(buffer, byteOffset, count * size);
+  const read: Record<number, (at: number) => number | bigint> = {
+    1: (at) => (signed ? view.getInt8(at) : view.getUint8(at)),
+    2: (at) => (signed ? view.getInt16(at, littleEndian) : view.getUint16(at, littleEndian)),
+    4: (at) => (signed ? view.getInt32(at, littleEndian) : view.getUint32(at, littleEndian)),
+    8: (at) => (signed ? view.getBigInt64(at, littleEndian) : view.getBigUint64(at, littleEndian)),
+  };
+  return Array.from({ length: count }, (_, k) => Number(read[size]!(k * size)));
 }
 
 /** Which axes are which. */

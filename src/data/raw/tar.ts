@@ -30,16 +30,30 @@ const ended = (path: string, cause?: unknown) =>
     cause,
   });
 
-/** Takes given numbers of bytes from a stream. */
+/** Takes given numbers of bytes from a stream; whoever waits for bytes of a damaged one gets its FileError. */
 class StreamReader {
   #chunks: Buffer[] = [];
   #held = 0;
 
-  constructor(private readonly stream: AsyncIterator<Buffer>) {}
+  constructor(
+    private readonly path: string,
+    private readonly stream: AsyncIterator<Buffer>,
+  ) {}
+
+  async #next(): Promise<IteratorResult<Buffer, undefined>> {
+    try {
+      return (await this.stream.next()) as IteratorResult<Buffer, undefined>;
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      if (code === 'Z_BUF_ERROR') throw ended(this.path, error);
+      if (code?.startsWith('Z_') === true) throw damaged(this.path, `the compressed data is damaged: ${message}`);
+      throw toFileError(error, this.path, 'read');
+    }
+  }
 
   async #fill(count: number): Promise<boolean> {
     while (this.#held < count) {
-      const { value, done } = await this.stream.next();
+      const { value, done } = await this.#next();
       if (done === true) return false;
       this.#chunks.push(value);
       this.#held += value.length;
@@ -63,7 +77,8 @@ class StreamReader {
     return out;
   }
 
-  async skip(count: number): Promise<boolean> {
+  /** Passes over bytes; false where the stream ends before. */
+  async advance(count: number): Promise<boolean> {
     for (let left = count; left > 0;) {
       if (!(await this.#fill(1))) return false;
       const chunk = this.#chunks.shift()!;
@@ -114,12 +129,7 @@ export async function* tarEntries(path: string): AsyncGenerator<TarEntry> {
   const stream = (await isGzip(path)) ? file.pipe(createGunzip({ chunkSize: 1 << 18 })) : file;
   file.on('error', (error) => stream.destroy(error));
   try {
-    yield* entriesOf(path, new StreamReader(stream[Symbol.asyncIterator]() as AsyncIterator<Buffer>));
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === 'Z_BUF_ERROR') throw ended(path, error);
-    if (code?.startsWith('Z_') === true) throw damaged(path, `the compressed data is damaged: ${message}`);
-    throw toFileError(error, path, 'read');
+    yield* entriesOf(path, new StreamReader(path, stream[Symbol.asyncIterator]() as AsyncIterator<Buffer>));
   } finally {
     stream.destroy();
     file.destroy();
@@ -161,7 +171,7 @@ async function* entriesOf(path: string, reader: StreamReader): AsyncGenerator<Ta
     if (kind === 'L' || kind === 'K' || kind === 'x' || kind === 'g') {
       if (size > MAX_TEXT_BYTES) throw damaged(path, `expected at most ${MAX_TEXT_BYTES} bytes for a name, found ${size}`);
       const text = await reader.take(size);
-      if (text === undefined || !(await reader.skip(padding))) throw ended(path);
+      if (text === undefined || !(await reader.advance(padding))) throw ended(path);
       if (kind === 'L') longName = textOf(text);
       if (kind === 'x') pax = paxAttributes(text);
       continue;
@@ -183,6 +193,6 @@ async function* entriesOf(path: string, reader: StreamReader): AsyncGenerator<Ta
           return content;
         },
       };
-    if (!(await reader.skip(left + padding))) throw ended(path, `in ${printable(name)}`);
+    if (!(await reader.advance(left + padding))) throw ended(path, `in ${printable(name)}`);
   }
 }

@@ -15,6 +15,7 @@ import type { DecodedImage } from '../../data/encoded/encoded-images.js';
 import type { OpenedImages } from '../../data/opened-images.js';
 import { SQUARE_METHODS } from '../../data/square-images.js';
 import { prepareImage } from './prepare-image.js';
+import { hashSource } from './source-identity.js';
 import { UnfinishedZip, type MakingState } from './unfinished.js';
 import { writePng } from './write-png.js';
 
@@ -33,8 +34,10 @@ const makeOptions = z.strictObject({
   format: z.enum(DATASET_FORMATS).optional(),
   /** Of CIFAR-10 and Parquet. */
   split: z.string().min(1).optional(),
-  /** Whether labels are kept; without them `dataset.json` says null. */
-  labels: z.boolean().default(true),
+  /** The column or array of images, as `dataset` takes it. */
+  images: z.string().min(1).optional(),
+  /** Whether labels are kept, or the column or array that holds them; without them `dataset.json` says null. */
+  labels: z.union([z.boolean(), z.string().min(1)]).default(true),
   /** What becomes of images that cannot be used. */
   onInvalid: z.enum(['stop', 'skip']).default('stop'),
   workers: z.int().min(1).max(256).optional(),
@@ -42,6 +45,8 @@ const makeOptions = z.strictObject({
   force: z.boolean().default(false),
   /** Ends the work; it goes on from there when it is called again. */
   signal: z.custom<AbortSignal>((value) => value instanceof AbortSignal, 'expected an AbortSignal').optional(),
+  /** Called once where another process makes the same data set, which is waited for. */
+  onWait: z.custom<(holder: { pid: number }) => void>((value) => typeof value === 'function', 'expected a function').optional(),
   /** Called after images, at most ten times a second. */
   onProgress: z.custom<(progress: MakingProgress) => void>((value) => typeof value === 'function', 'expected a function').optional(),
   /** Called with each image that is left out. */
@@ -89,13 +94,12 @@ export function entryNameOf(index: number): string {
 }
 
 /** What decides every byte of the result. */
-function keyOf(images: OpenedImages, total: number, options: object, file: { size: number; mtimeMs: number } | undefined): string {
+async function keyOf(images: OpenedImages, total: number, options: object, source: string, target: string): Promise<string> {
   const hash = createHash('sha256');
-  hash.update(
-    JSON.stringify({ version: 1, format: images.format, size: images.size, total, options, file: file && [file.size, file.mtimeMs] }),
-  );
+  hash.update(JSON.stringify({ version: 2, format: images.format, size: images.size, total, options }));
   for (let k = 0; k < total; k++) hash.update(`${images.entryName(k)}\n`);
   if (images.labels) hash.update(images.labels);
+  await hashSource(hash, resolve(source), target);
   return hash.digest('hex');
 }
 
@@ -132,19 +136,25 @@ export async function makeDataset(source: string, out: string, options: MakeData
   const parsed = parseOptions(makeOptions, options, 'makeDataset');
   const target = resolve(out);
   await checkTarget(source, target, parsed.force);
-  const { format, split, workers, onInvalid } = parsed;
+  const { format, split, images: column, labels, workers, onInvalid } = parsed;
   const images = await openImages(source, {
     onInvalid,
+    labels,
+    ...(column !== undefined && { images: column }),
     ...(format !== undefined && { format }),
     ...(split !== undefined && { split }),
     ...(workers !== undefined && { workers }),
   });
   try {
     return await withFileErrors(out, 'write', () =>
-      withLock(`${target}.part.lock`, { ...(parsed.signal && { signal: parsed.signal }) }, async (waited) => {
-        if (waited) await checkTarget(source, target, parsed.force); // by now another call may have made it
-        return make(source, target, images, parsed);
-      }),
+      withLock(
+        `${target}.part.lock`,
+        { ...(parsed.signal && { signal: parsed.signal }), ...(parsed.onWait && { onWait: parsed.onWait }) },
+        async (waited) => {
+          if (waited) await checkTarget(source, target, parsed.force); // by now another call may have made it
+          return make(source, target, images, parsed);
+        },
+      ),
     );
   } catch (error) {
     throw parsed.signal?.aborted === true && !(error instanceof FileError) ? stopped(out) : error;
@@ -166,13 +176,12 @@ const stopped = (out: string) =>
   new RunError('E_RUN_STOPPED', `${out}: stopped before it was whole`, { help: 'the same command goes on from here' });
 
 async function make(source: string, target: string, images: OpenedImages, options: z.output<typeof makeOptions>): Promise<MadeDataset> {
-  const { size, crop, resize, channels, max, labels: keepsLabels, onInvalid, force, signal, onProgress, onSkip } = options;
+  const { size, crop, resize, channels, max, images: column, labels: keepsLabels, onInvalid, force, signal, onProgress, onSkip } = options;
   const total = Math.min(images.size, max ?? Infinity);
   const none = (why: string) =>
     new FileError('E_IMAGE_NONE', `${images.name}: expected images, found ${why}`, { help: 'check the path and the options' });
   if (total === 0) throw none('none');
-  const file = await stat(source);
-  const key = keyOf(images, total, { size, crop, resize, channels, keepsLabels, onInvalid }, file.isFile() ? file : undefined);
+  const key = await keyOf(images, total, { size, crop, resize, channels, column, keepsLabels, onInvalid }, source, target);
   const unfinished = await UnfinishedZip.open(target, key, force);
   const { zip, found } = unfinished;
   const state: Omit<MakingState, 'entries' | 'bytes'> = { ...found, skipped: [...found.skipped] };
@@ -245,7 +254,7 @@ async function make(source: string, target: string, images: OpenedImages, option
     const count = zip.entries;
     await unfinished.save(state);
     finishing = true;
-    const labels = keepsLabels && images.labels ? labelsOf(images.labels, total, new Set(state.skipped)) : undefined;
+    const labels = images.labels ? labelsOf(images.labels, total, new Set(state.skipped)) : undefined;
     await zip.add('dataset.json', Buffer.concat(labelFile(labels)));
     await unfinished.commit();
     show(true);
