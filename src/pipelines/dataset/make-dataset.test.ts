@@ -254,6 +254,28 @@ describe('an interrupted data set', () => {
     expect(readFileSync(out).equals(readFileSync(whole))).toBe(true);
   });
 
+  it('begins with no other images: a file of a folder that was changed in the meantime is noticed', async () => {
+    const source = classFolders();
+    const changed = join(source, 'class3', '039.png');
+    const out = files.path('out.zip');
+    await interrupted(source, out, 20);
+    writeFileSync(changed, png(1, 40));
+    await expect(makeDataset(source, out, OPTIONS)).rejects.toMatchObject({
+      code: 'E_FILE_EXISTS',
+      message: expect.stringContaining('found that of other images or options\nhelp: ') as string,
+    });
+    expect(await makeDataset(source, out, { ...OPTIONS, force: true })).toMatchObject({ resumed: 0, images: COUNT });
+  });
+
+  it('says for whom it waits', async () => {
+    const source = await arrays();
+    const out = files.path('out.zip');
+    const waits: number[] = [];
+    const onWait = ({ pid }: { pid: number }) => waits.push(pid);
+    await Promise.allSettled([makeDataset(source, out, { ...OPTIONS, onWait }), makeDataset(source, out, { ...OPTIONS, onWait })]);
+    expect(waits).toEqual([process.pid]);
+  });
+
   it('is not touched by two calls at once', async () => {
     const source = await arrays();
     const out = files.path('out.zip');
