@@ -39,9 +39,10 @@ class Workspace {
 
 inline Float8 broadcast(float x) { return Float8{x, x, x, x, x, x, x, x}; }
 
-// sums[6, 16] = a[6, depth] b[depth, 16], in parts of the depth: the fewer terms a running sum has, the less rounding loses.
-// a's element (r, c) lies at r * rowStep + c * depthStep.
-inline void multiply(const float* a, int64_t rowStep, int64_t depthStep, const float* b, int64_t depth, float* sums, int64_t width) {
+// sums[6, 16] = a[6, depth] b[depth, 16], or more by it where `add`, in parts of the depth: the fewer terms a running sum has,
+// the less rounding loses. a's element (r, c) lies at r * rowStep + c * depthStep.
+inline void multiply(const float* a, int64_t rowStep, int64_t depthStep, const float* b, int64_t depth, float* sums, int64_t width,
+                     bool add = false) {
   for (int64_t from = 0; from < depth; from += kDepth) {
     const int64_t part = std::min(kDepth, depth - from);
     Float8 s[kRows][2] = {};
@@ -59,7 +60,7 @@ inline void multiply(const float* a, int64_t rowStep, int64_t depthStep, const f
     for (int64_t r = 0; r < kRows; r++)
       for (int64_t half = 0; half < 2; half++) {
         float* const sum = sums + r * width + 8 * half;
-        store<Float8>(sum, from == 0 ? s[r][half] : load<Float8>(sum) + s[r][half]);
+        store<Float8>(sum, from == 0 && !add ? s[r][half] : load<Float8>(sum) + s[r][half]);
       }
     a += part * depthStep;
     b += part * kColumns;

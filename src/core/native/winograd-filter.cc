@@ -29,8 +29,73 @@ template <int M> void transformGradients(const Tiles& tiles, int64_t first, int6
   }
 }
 
+// The filter's gradient [side, side, C, K] out of one element after the other of [kValues, planes C, K]: at(i, plane, row, k).
+template <int M, class At> inline void contractFilter(int64_t plane, int64_t row, int64_t C, int64_t K, int64_t begin, int64_t end, At at, bool add, float* filter) {
+  constexpr int64_t kTaps = Kind<M>::kTaps, kSide = Kind<M>::kSide, kStep = Kind<M>::kStep;
+  for (int64_t k = begin; k < end; k += 8)
+    contract<Kind<M>::kTile, kTaps>([&](int i) { return load<Float8>(at(i, k)); },
+                                    [&](int r, int s, Float8 v) {
+                                      const int64_t tap = Kind<M>::tap(plane / kStep, r) * kSide + Kind<M>::tap(plane % kStep, s);
+                                      float* const to = filter + (tap * C + row) * K + k;
+                                      store<Float8>(to, add ? load<Float8>(to) + v : v);
+                                    });
+}
+
+// For small filters and many tiles: each part of the tiles, whose number is always the same, has sums of its own, so that what lies between
+// the transforms stays in the cache of one thread.
+template <int M> struct Parts {
+  static constexpr int64_t kParts = 8, kGroup = 48, kValues = Kind<M>::kValues;
+  // Values, sums and filters of all parts that are worth their memory.
+  static constexpr int64_t kRoom = 4 << 20;
+
+  const Tiles &of, &gradients;
+  int64_t C = of.channels, K = gradients.channels, depth = Kind<M>::kPlanes * C, stride = depth + kPadding;
+  int64_t rows = roundUp(depth, kRows), width = roundUp(K, kColumns);
+  int64_t ofSums = kValues * rows * width, ofFilter = Kind<M>::kSide * Kind<M>::kSide * C * K;
+  int64_t ofPart = kValues * kGroup * (stride + width) + ofSums + ofFilter;
+
+  bool fit() const { return kParts * (ofSums + ofFilter) <= kRoom && of.count() >= 2 * kParts * kGroup; }
+
+  void run(const float* x, const float* dy, float* filter, float* memory) const {
+    const int64_t tiles = of.count(), each = (tiles + kParts - 1) / kParts;
+    parallelFor(kParts, tiles * depth * K * kValues, [&](int64_t part) {
+      float* const values = memory + part * ofPart, * const turned = values + kValues * kGroup * stride;
+      float* const sums = turned + kValues * kGroup * width, * const own = sums + ofSums;
+      const int64_t first = std::min(tiles, part * each), last = std::min(tiles, first + each);
+      if (first == last) std::memset(sums, 0, static_cast<size_t>(ofSums) * sizeof(float));
+      for (int64_t begin = first; begin < last; begin += kGroup) {
+        const int64_t end = std::min(last, begin + kGroup);
+        transformTiles<M>(of, begin, end, x, values, kGroup, stride);
+        transformGradients<M>(gradients, begin, end, begin, dy, turned, kGroup);
+        for (int64_t i = 0; i < kValues; i++)
+          for (int64_t row = 0; row < rows; row += kRows)
+            for (int64_t k = 0; k < width; k += kColumns)
+              multiply(values + i * kGroup * stride + row, 1, stride, turned + (k / kColumns * kValues + i) * kGroup * kColumns, end - begin,
+                       sums + (i * rows + row) * width + k, width, begin > first);
+      }
+      for (int64_t row = 0; row < depth; row++)
+        contractFilter<M>(row / C, row % C, C, K, 0, K, [&](int i, int64_t k) { return sums + (i * rows + row) * width + k; }, false, own);
+    });
+    constexpr int64_t kSpan = 4096;
+    parallelFor((ofFilter + kSpan - 1) / kSpan, kParts * ofFilter, [&](int64_t span) {
+      for (int64_t i = span * kSpan, end = std::min(ofFilter, i + kSpan); i < end; i += 8) {
+        const float* const from = memory + ofPart - ofFilter + i;
+        Float8 sum = load<Float8>(from);
+        for (int64_t part = 1; part < kParts; part++) sum += load<Float8>(from + part * ofPart);
+        store<Float8>(filter + i, sum);
+      }
+    });
+  }
+};
+
 template <int M> bool filterGradient(const Tiles& of, const Tiles& gradients, const float* x, const float* dy, float* filter, Workspace& workspace) {
-  constexpr int64_t kTaps = Kind<M>::kTaps, kSide = Kind<M>::kSide, kValues = Kind<M>::kValues;
+  const Parts<M> small{of, gradients};
+  if (small.fit()) {
+    float* const memory = workspace.reserve(small.kParts * small.ofPart);
+    if (memory != nullptr) small.run(x, dy, filter, memory);
+    return memory != nullptr;
+  }
+  constexpr int64_t kValues = Kind<M>::kValues;
   // Rows of x's channels whose sums one task makes.
   constexpr int64_t kTask = (M == 4 ? 2 : 4) * kRows;
   const int64_t C = of.channels, K = gradients.channels, depth = Kind<M>::kPlanes * C, stride = depth + kPadding;
@@ -59,15 +124,10 @@ template <int M> bool filterGradient(const Tiles& of, const Tiles& gradients, co
           for (int64_t p = 0; p < across; p++)
             multiply(values + i * group * stride + plane * C + channel + row, 1, stride,
                      turned + ((panel + p) * kValues + i) * group * kColumns, count, sums + (i * kTask + row) * width + p * kColumns, width);
-      const int64_t end = std::min(K - panel * kColumns, across * kColumns), step = Kind<M>::kStep;
+      const int64_t end = std::min(K, (panel + across) * kColumns);
       for (int64_t row = 0; row < channels; row++)
-        for (int64_t k = 0; k < end; k += 8)
-          contract<Kind<M>::kTile, kTaps>([&](int i) { return load<Float8>(sums + (i * kTask + row) * width + k); },
-                          [&](int r, int s, Float8 v) {
-                            const int64_t at = Kind<M>::tap(plane / step, r) * kSide + Kind<M>::tap(plane % step, s);
-                            float* const to = filter + (at * C + channel + row) * K + panel * kColumns + k;
-                            store<Float8>(to, begin == 0 ? v : load<Float8>(to) + v);
-                          });
+        contractFilter<M>(plane, channel + row, C, K, panel * kColumns, end,
+                          [&](int i, int64_t k) { return sums + (i * kTask + row) * width + k - panel * kColumns; }, begin > 0, filter);
     });
   }
   return true;

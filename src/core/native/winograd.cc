@@ -72,7 +72,7 @@ template <int M> void transformTurned(const Shape& shape, const float* filter, f
 template <int M> void convolveTiles(const Shape& shape, int64_t first, int64_t last, const float* x, const float* filters, float* y) {
   constexpr int64_t kValues = Kind<M>::kValues;
   const int64_t depth = shape.depth(), K = shape.to.channels, height = shape.to.height, width = shape.to.width, step = shape.to.step;
-  const int64_t rows = roundUp(last - first, kRows), stride = depth + kPadding, chunk = kPanels * kColumns;
+  const int64_t rows = roundUp(last - first, kRows), stride = depth + kPadding, chunk = std::min(kPanels, shape.panelsOfPlane()) * kColumns;
   thread_local Workspace workspace;
   float* const values = workspace.reserve(kValues * rows * (stride + chunk));
   float* const sums = values + kValues * rows * stride;
@@ -103,9 +103,11 @@ template <int M> void convolveTiles(const Shape& shape, int64_t first, int64_t l
     }
 }
 
-// Tiles of a block: values of half a megabyte or two, and as many blocks as keep two threads at work to the end.
+// Tiles of a block: what lies between the transforms stays in the second cache; as many blocks as keep two threads at work
+// to the end. Measured (bench/convolutions.ts).
 template <int M> int64_t blockOf(const Shape& shape) {
-  const int64_t most = (shape.depth() <= 256 ? 96 : 48) * 16 / Kind<M>::kValues, tiles = shape.from.count();
+  const int64_t depth = shape.depth(), tiles = shape.from.count();
+  const int64_t most = M == 4 ? (depth <= 128 ? 30 : depth <= 256 ? 42 : 24) : (depth <= 256 ? 96 : 48);
   const int64_t blocks = (tiles + most - 1) / most, even = blocks < 8 ? roundUp(blocks, 2) : blocks;
   return roundUp((tiles + even - 1) / even, kRows);
 }

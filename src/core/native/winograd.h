@@ -164,6 +164,17 @@ inline void gather(const float* image, int64_t height, int64_t width, int64_t ch
     }
 }
 
+// Asks for the pixels of a tile before they are needed: rows of an image lie too far apart for the processor to guess.
+template <int M> inline void fetchAhead(const Tiles& tiles, int64_t tile, int64_t last, const float* x) {
+  if (tile >= last) return;
+  const auto [batch, height, width, channels, step, down, across] = tiles;
+  const int64_t side = step * M, top = tile / across % down * side, left = tile % across * side;
+  const float* const image = x + tile / (across * down) * height * width * channels;
+  const int64_t end = std::min(width, left + side + 1) * channels;
+  for (int64_t row = top; row < std::min(height, top + side + 1); row++)
+    for (int64_t at = left * channels; at < end; at += 16) __builtin_prefetch(image + row * width * channels + at);
+}
+
 // Tiles [first, last) of x to values [kValues, rows, stride], a tile's planes one after the other in its row.
 template <int M> void transformTiles(const Tiles& tiles, int64_t first, int64_t last, const float* x, float* values, int64_t rows, int64_t stride) {
   constexpr int kTile = Kind<M>::kTile;
@@ -171,6 +182,7 @@ template <int M> void transformTiles(const Tiles& tiles, int64_t first, int64_t 
   for (int64_t tile = first; tile < last; tile++) {
     const int64_t column = tile % across * M, row = tile / across % down * M;
     const float* const image = x + tile / (across * down) * height * width * channels;
+    fetchAhead<M>(tiles, tile + 1, last, x);
     for (int64_t plane = 0; plane < step * step; plane++) {
       const int64_t odd[2] = {plane / step, plane % step};
       const int64_t top = step == 1 ? row - 1 : 2 * (row - odd[0]) + odd[0], left = step == 1 ? column - 1 : 2 * (column - odd[1]) + odd[1];
