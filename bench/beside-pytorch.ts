@@ -82,7 +82,7 @@ async function compare(names: readonly string[]): Promise<void> {
   const { met, all } = barsMet(outcomes);
   const reasons = [...new Set(outcomes.flatMap(({ cannot }) => cannot ?? []))].map((reason) => `PyTorch cannot compile R1: ${reason}`);
   const load = `load average ${before!.toFixed(1)} before, ${loadavg()[0]!.toFixed(1)} after`;
-  const versions = `Node ${process.versions.node}, PyTorch ${version ?? 'not found'}`;
+  const versions = `Node ${process.versions.node}, ${product.engine}; PyTorch ${version ?? 'not found'}`;
   const conditions = `${machine()}, ${values.threads} threads; ${versions}; ${load}; a product of matrices of ${MATRIX_SIDE} runs at ${(rate / 1e6).toFixed(0)} GFLOP/s.`;
   const tables = [timeTable(outcomes), ...reasons, memoryTable(outcomes), limitTable(outcomes, rate)];
   const verdict = version === undefined ? [] : [`Bars met: ${met} of ${all}.`];

@@ -11,6 +11,7 @@ import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
+import { canFuse } from '../src/core/native/fused.js';
 import { openBackend, type EngineName } from '../src/index.js';
 import { findJob } from './jobs/index.js';
 import { countOperations } from './support/operations.js';
@@ -36,6 +37,7 @@ const peak = () => Number(/VmHWM:\s+(\d+)/.exec(readFileSync('/proc/self/status'
 
 const { description } = await openBackend({ engine: values.engine as EngineName, threads: Number(values.threads) });
 const idle = peak();
+const fused = tf.tidy(() => canFuse([tf.scalar(0)]));
 const batch = Number(values.batch ?? job.batch);
 const { run, trained } = job.prepare({ batch, microBatch: Number(values['micro-batch'] ?? batch) });
 
@@ -70,6 +72,6 @@ if (values.profile) printProfile();
 if (values.memory) printMemory();
 if (!values.profile && !values.memory) {
   const say = (answer: object) => process.stdout.write(`${JSON.stringify(answer)}\n`);
-  say({ description, trained, idle });
+  say({ description: `${description}, ${fused ? 'fused operations' : 'WITHOUT fused operations'}`, trained, idle });
   for await (const request of createInterface(process.stdin)) say(answers[request]!());
 }

@@ -34,6 +34,8 @@ export interface SideOutcome {
 export interface Outcome {
   job: Job;
   batch: number;
+  /** What our side computed with. */
+  engine: string;
   sides: { onestep: SideOutcome } & Partial<Record<SideName, SideOutcome>>;
   /** Why PyTorch could not compile it, in its own words. */
   cannot: string | undefined;
@@ -128,7 +130,7 @@ export async function contest(name: string, job: Job, options: ContestOptions): 
       sides[name] = { median: median(times), least: Math.min(...times), peak: await side.peak(), idle, channelsLast };
       console.error(`${job.title}: ${name} ${sides[name].median.toFixed(1)} ms, at least ${sides[name].least.toFixed(1)}`);
     }
-    return { job, batch: options.batch, sides: sides as Outcome['sides'], cannot, operations };
+    return { job, batch: options.batch, engine: mine.description, sides: sides as Outcome['sides'], cannot, operations };
   } finally {
     for (const side of contenders) await side.end();
   }

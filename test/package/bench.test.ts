@@ -55,6 +55,7 @@ describe('npm run bench', () => {
     expect(rows[1]).toMatch(/\| [\d,]+ MB ✗ \| 1 MB \| - \| [\d,]+ MB \| 1 MB \|/);
     expect(rows[2]).toMatch(/\| 0\.4 \| [\d.]+ ms \| [\d.]+ limits \| [\d.]+ limits \|/);
     expect(text).toContain('no second derivative');
+    expect(text).toMatch(/fused operations; PyTorch 2\.13\.0;/);
   });
 
   it('gives our figures alone where there is no PyTorch, and writes nothing', () => {
