@@ -23,8 +23,30 @@ Terms termsOf(const float* matrix, int64_t outputs, int64_t inputs, bool transpo
   return terms;
 }
 
-// to[i] = the sum of the terms' from[term * stride + i], i in [0, size).
+// to[i] = the sum of K terms' from[term * stride + i], i in [0, size).
+template <int K> void combineSome(const Term* terms, const float* from, int64_t stride, int64_t size, float* to) {
+  const float* sources[K];
+  float weights[K];
+  for (int k = 0; k < K; k++) {
+    sources[k] = from + terms[k].from * stride;
+    weights[k] = terms[k].weight;
+  }
+  forLines(size, [&](int64_t i, auto tag) {
+    using V = decltype(tag);
+    V sum = load<V>(sources[0] + i) * weights[0];
+    for (int k = 1; k < K; k++) sum += load<V>(sources[k] + i) * weights[k];
+    store<V>(to + i, sum);
+  });
+}
+
+// The same for any number of terms; of none it is zero.
 void combine(const std::vector<Term>& terms, const float* from, int64_t stride, int64_t size, float* to) {
+  switch (terms.size()) {
+    case 1: return combineSome<1>(terms.data(), from, stride, size, to);
+    case 2: return combineSome<2>(terms.data(), from, stride, size, to);
+    case 3: return combineSome<3>(terms.data(), from, stride, size, to);
+    case 4: return combineSome<4>(terms.data(), from, stride, size, to);
+  }
   forChannels(size, [&](int64_t i, auto tag) {
     using V = decltype(tag);
     V sum{};

@@ -29,7 +29,7 @@ void compute(void* raw, TF_OpKernelContext* context) {
   parallelFor((rows + kRows - 1) / kRows, a.size(), [&](int64_t task) {
     const int64_t end = (task + 1) * kRows < rows ? (task + 1) * kRows : rows;
     forBlocks(task * kRows, end, [&](int64_t first, int64_t last) {
-      forChannels(C, [&](int64_t c, auto tag) {
+      forLines(C, [&](int64_t c, auto tag) {
         using V = decltype(tag);
         const V constant = load<V>(pc + c);
         for (int64_t i = first * C + c; i < last * C; i += C)
@@ -56,7 +56,7 @@ void computeGradient(void* raw, TF_OpKernelContext* context) {
   parallelFor(tasks, dy.size(), [&](int64_t task) {
     const int64_t end = (task + 1) * kRows < rows ? (task + 1) * kRows : rows;
     forBlocks(task * kRows, end, [&](int64_t first, int64_t last) {
-      forChannels(C, [&](int64_t c, auto tag) {
+      forLines(C, [&](int64_t c, auto tag) {
         using V = decltype(tag);
         V sum{};
         for (int64_t i = first * C + c; i < last * C; i += C) {
