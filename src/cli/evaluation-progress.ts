@@ -13,7 +13,7 @@ const LINE_SECONDS = 15;
 const overImages = (phase: EvaluationProgress['phase']) => phase === 'reference' || phase === 'images';
 
 const lineOf = ({ phase, name, done, count, imagesPerSecond, remainingSeconds }: EvaluationProgress): string => {
-  const left = remainingSeconds === undefined ? '' : `, ${formatDuration(remainingSeconds)} left`;
+  const left = remainingSeconds === undefined || done === count ? '' : `, ${formatDuration(remainingSeconds)} left`;
   if (!overImages(phase)) return `${phase}: ${name}${done > 0 && done < count ? `: ${Math.floor((100 * done) / count)} %${left}` : ''}`;
   const speed = imagesPerSecond > 0 ? `, ${formatNumber(imagesPerSecond, 3)} images/s` : '';
   return `${phase}: ${name}: ${formatNumber(done, 1)} of ${formatNumber(count, 1)}${speed}${left}`;
