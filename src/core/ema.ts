@@ -6,6 +6,7 @@ import { z } from 'zod';
 import type { CheckpointPart, Checkpointable } from './contracts/training.js';
 import { RunError, WeightsError } from './errors.js';
 import { FlatParameters } from './flat-parameters.js';
+import { movingAverages } from './moving-average.js';
 import { parseOptions } from './options.js';
 import type { Parameter } from './parameter.js';
 
@@ -65,8 +66,8 @@ export class Ema implements Checkpointable {
     this.#flat.buckets.forEach((bucket, i) => {
       const former = this.#averages[i]!;
       this.#averages[i] = tf.tidy(() => {
-        const weights = this.#flat.values(bucket);
-        return tf.keep(decay === 0 ? weights : tf.add<tf.Tensor1D>(weights, tf.mul(tf.sub(former, weights), decay)));
+        const value = this.#flat.values(bucket);
+        return tf.keep(decay === 0 ? value : (movingAverages([{ former, value }], decay)[0] as tf.Tensor1D));
       });
       former.dispose();
     });

@@ -41,6 +41,7 @@ const SOURCES = [
   'flatten.cc',
   'channels.cc',
   'spectral-norm.cc',
+  'moving-average.cc',
 ];
 
 const LIBRARY = 'libtensorflow_framework.so.2';

@@ -223,7 +223,7 @@ napi_value start(napi_env env, napi_callback_info info) {
   std::call_once(once, [] {
     for (auto* add : {onestep::registerGroupNorm, onestep::registerResidual, onestep::registerAdam, onestep::registerBiasActivation,
                       onestep::registerDepthwise, onestep::registerMaxPool, onestep::registerGelu, onestep::registerLayerNorm, onestep::registerResample,
-                      onestep::registerBatchNorm, onestep::registerWinograd, onestep::registerWinogradFilter, onestep::registerPointwise, onestep::registerAttention, onestep::registerReshape, onestep::registerFlatten, onestep::registerChannels, onestep::registerSpectralNorm}) {
+                      onestep::registerBatchNorm, onestep::registerWinograd, onestep::registerWinogradFilter, onestep::registerPointwise, onestep::registerAttention, onestep::registerReshape, onestep::registerFlatten, onestep::registerChannels, onestep::registerSpectralNorm, onestep::registerMovingAverage}) {
       problem = add();
       if (!problem.empty()) return;
     }

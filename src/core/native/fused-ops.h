@@ -245,5 +245,6 @@ std::string registerReshape();
 std::string registerFlatten();
 std::string registerChannels();
 std::string registerSpectralNorm();
+std::string registerMovingAverage();
 
 }  // namespace onestep

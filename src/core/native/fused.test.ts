@@ -14,6 +14,7 @@ import {
 } from '../autodiff/index.js';
 import { dot, random, values } from '../autodiff/test-support.js';
 import { findBindingPackage } from '../backend/binding-package.js';
+import { movingAverages } from '../moving-average.js';
 import { adamUpdate } from '../optimizer.js';
 import { fusedAddon } from './build.js';
 import { canFuse, loadFused, runFused, withoutFused } from './fused.js';
@@ -348,6 +349,22 @@ describe.skipIf(reason !== undefined)('fused operations', () => {
         const [, dbias] = runFused('OnestepResidualGrad', [dy], { floats: { scale: 1 } }, 2);
         for (const sum of dbias!.dataSync()) expect(Math.abs(sum / 6553.6 - 1)).toBeLessThan(1e-6);
       });
+    });
+  });
+
+  it.each([[0.9], [0], [1]])('moving averages are what the composed ones are: keep %d', (keep) => {
+    tf.tidy(() => {
+      const updates = [[40_001], [3, 5], [0]].map((shape, i) => ({
+        former: random(shape, i + 1),
+        value: random(shape, i + 7),
+        scale: 1 + i,
+      }));
+      const [actual, expected] = [movingAverages(updates, keep), withoutFused(() => movingAverages(updates, keep))];
+      expect(actual).toHaveLength(3);
+      actual.forEach((average, i) => expect(distance(average, expected[i]!)).toBeLessThan(1e-6));
+      const [equal] = movingAverages([{ former: updates[0]!.value, value: updates[0]!.value }], 0.3);
+      expect(equal!.dataSync()).toEqual(updates[0]!.value.dataSync());
+      expect(() => movingAverages([{ former: random([3]), value: random([4]) }], keep)).toThrow('one shape, got [3] and [4]');
     });
   });
 

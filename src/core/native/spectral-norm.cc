@@ -22,7 +22,8 @@ struct Rows {
     tasks = (rows + perTask - 1) / perTask;
   }
   template <class Body> void each(Body body) const {
-    parallelFor(tasks, rows * columns, [&](int64_t task) {
+    // What is read once is done before another thread has woken up, unless it is much.
+    parallelFor(tasks, rows * columns / 4, [&](int64_t task) {
       body(task, task * perTask, (task + 1) * perTask < rows ? (task + 1) * perTask : rows);
     });
   }

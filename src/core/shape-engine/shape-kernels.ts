@@ -202,5 +202,12 @@ export const shapeRules: Readonly<Record<string, ShapeRule>> = {
   },
   OnestepBatchNorm: ({ x, gamma, beta }) => [like(x!), like(gamma!), like(beta!)],
   OnestepBatchNormGrad: ({ x, gamma, beta }) => [like(x!), like(gamma!), like(beta!)],
+  OnestepSpectralNorm: ({ weight, u }) => [
+    like(weight!),
+    like(u!),
+    float([tf.util.sizeFromShape(weight!.shape) / u!.shape[0]!]),
+    float([]),
+  ],
+  OnestepSpectralNormGrad: ({ weight }) => like(weight!),
   OnestepResidualGrad: ({ dy }) => [like(dy!), float([dy!.shape.at(-1)!])],
 };

@@ -78,13 +78,15 @@ export class FeatureDiscriminator extends Module implements Discriminator {
       const inputs = { random: batches[0]!.random, classLabels: labels.length > 0 ? tf.concat(labels) : undefined };
       const byNetwork = this.#networks.map(({ network, heads }) => {
         const maps = network.features(images, inputs);
-        let from = 0;
-        return batches.map((batch) => {
-          const count = batch.images.shape[0];
-          const own = maps.map((map) => tf.slice4d(map, [from, 0, 0, 0], [count, -1, -1, -1]));
-          from += count;
-          return judge(heads, own, batch.classLabels);
-        });
+        const counts = batches.map((batch) => batch.images.shape[0]);
+        const parts = maps.map((map) => tf.split(map, counts) as tf.Tensor4D[]);
+        return batches.map((batch, i) =>
+          judge(
+            heads,
+            parts.map((part) => part[i]!),
+            batch.classLabels,
+          ),
+        );
       });
       return batches.map((_, batch) => byNetwork.map((logits) => logits[batch]!));
     });
@@ -98,14 +100,15 @@ function judge(
   classLabels: tf.Tensor2D | undefined,
 ): tf.Tensor2D {
   const bounds = groupBounds(maps[0]!.shape[0], heads.length);
+  const counts = heads.map((_, group) => bounds[group + 1]! - bounds[group]!);
+  // Cut at once: the gradient is one concatenation, not a padded tensor a part.
+  const cut = <T extends tf.Tensor>(whole: T): T[] => (heads.length === 1 ? [whole] : (tf.split(whole, counts) as T[]));
+  const labels = classLabels && cut(classLabels);
+  const parts = maps.map(cut);
   const groups = heads.map((stages, group) => {
-    const [from, count] = [bounds[group]!, bounds[group + 1]! - bounds[group]!];
-    const whole = heads.length === 1;
-    const labels = whole || !classLabels ? classLabels : tf.slice2d(classLabels, [from, 0], [count, -1]);
     const logits = stages.map((head, stage) => {
-      const map = maps[stage]!;
-      const part = whole ? map : tf.slice4d(map, [from, 0, 0, 0], [count, -1, -1, -1]);
-      return tf.reshape(head.forward(part, labels), [count, -1]) as tf.Tensor2D;
+      const made = head.forward(parts[stage]![group]!, labels?.[group]);
+      return tf.reshape(made, [counts[group]!, -1]) as tf.Tensor2D;
     });
     return logits.length === 1 ? logits[0]! : tf.concat(logits, 1);
   });

@@ -3,6 +3,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { batchNorm, stopGradient } from '../../core/autodiff/index.js';
+import { movingAverages } from '../../core/moving-average.js';
 import type { NamedTensor, Parameter } from '../../core/parameter.js';
 import { ones, zeros } from './initializers.js';
 import type { Place } from './layers.js';
@@ -32,11 +33,17 @@ export class BatchNorm2d extends Module {
     return tf.tidy(() => {
       const { y, mean, variance } = batchNorm(x, this.weight.value, this.bias.value, { epsilon: EPSILON, slope });
       const count = x.size / x.shape[3];
-      stopGradient(() => {
-        this.#runningMean.assign(tf.add(tf.mul(this.#runningMean.value, 1 - MOMENTUM), tf.mul(mean, MOMENTUM)));
-        const unbiased = tf.mul(variance, (MOMENTUM * count) / Math.max(1, count - 1));
-        this.#runningVariance.assign(tf.add(tf.mul(this.#runningVariance.value, 1 - MOMENTUM), unbiased));
-      });
+      const running = [this.#runningMean, this.#runningVariance];
+      const averages = stopGradient(() =>
+        movingAverages(
+          [
+            { former: this.#runningMean.value, value: mean },
+            { former: this.#runningVariance.value, value: variance, scale: count / Math.max(1, count - 1) },
+          ],
+          1 - MOMENTUM,
+        ),
+      );
+      running.forEach((statistics, i) => statistics.assign(averages[i]!));
       return y;
     });
   }

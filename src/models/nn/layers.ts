@@ -48,7 +48,7 @@ export class Linear extends Module {
   forward(x: tf.Tensor2D): tf.Tensor2D {
     return tf.tidy(() => {
       const product: tf.Tensor2D = tf.matMul(x, this.weight.value as tf.Tensor2D);
-      const y = this.bias ? tf.add<tf.Tensor2D>(product, this.bias.value) : product;
+      const y = this.bias ? biasActivation(product, this.bias.value) : product;
       showLayer(this.#place, y);
       return y;
     });

@@ -3,7 +3,7 @@
  * its largest singular value, one power iteration a training forward.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { spectralNorm } from '../../core/autodiff/index.js';
+import { biasActivation, spectralNorm } from '../../core/autodiff/index.js';
 import type { NamedTensor, Parameter } from '../../core/parameter.js';
 import { type zeros, normal, pytorchDefault } from './initializers.js';
 import type { Place } from './layers.js';
@@ -54,7 +54,7 @@ export class SpectralNormConv2d extends Module {
       this.#u.assign(u);
       this.#v.assign(v);
       const y = tf.conv2d(x, weight, stride, pad);
-      return this.bias ? tf.add(y, this.bias.value) : y;
+      return this.bias ? biasActivation(y, this.bias.value) : y;
     });
   }
 }

@@ -32,7 +32,9 @@ export function unbroadcast(dx: tf.Tensor, shape: number[]): tf.Tensor {
   if (tf.util.arraysEqual(dx.shape, shape)) return dx;
   const lead = dx.rank - shape.length;
   const axes = dx.shape.flatMap((n, i) => (i < lead || (shape[i - lead] === 1 && n !== 1) ? [i] : []));
-  return tf.reshape(axes.length > 0 ? tf.sum(dx, axes) : dx, shape);
+  if (axes.length === 0) return tf.reshape(dx, shape);
+  const sum = tf.sum(dx, axes);
+  return tf.util.arraysEqual(sum.shape, shape) ? sum : tf.reshape(sum, shape);
 }
 
 /** 1 where `condition`, else 0; a constant for differentiation. */
