@@ -28,14 +28,13 @@ void compute(void* raw, TF_OpKernelContext* context) {
   float* const py = y.data();
   parallelFor((rows + kRows - 1) / kRows, a.size(), [&](int64_t task) {
     const int64_t end = (task + 1) * kRows < rows ? (task + 1) * kRows : rows;
-    forBlocks(task * kRows, end, [&](int64_t first, int64_t last) {
-      forLines(C, [&](int64_t c, auto tag) {
+    // In the order of memory: what lies beyond the caches comes by streams.
+    for (int64_t row = task * kRows; row < end; row++)
+      forLines(C, [=](int64_t c, auto tag) {
         using V = decltype(tag);
-        const V constant = load<V>(pc + c);
-        for (int64_t i = first * C + c; i < last * C; i += C)
-          store<V>(py + i, (load<V>(pa + i) + load<V>(pb + i) + constant) * scale);
+        const int64_t i = row * C + c;
+        store<V>(py + i, (load<V>(pa + i) + load<V>(pb + i) + load<V>(pc + c)) * scale);
       });
-    });
   });
 }
 
@@ -55,17 +54,18 @@ void computeGradient(void* raw, TF_OpKernelContext* context) {
   float* const to = d.data();
   parallelFor(tasks, dy.size(), [&](int64_t task) {
     const int64_t end = (task + 1) * kRows < rows ? (task + 1) * kRows : rows;
+    thread_local std::vector<float> kept;
     forBlocks(task * kRows, end, [&](int64_t first, int64_t last) {
-      forLines(C, [&](int64_t c, auto tag) {
-        using V = decltype(tag);
-        V sum{};
-        for (int64_t i = first * C + c; i < last * C; i += C) {
-          const V scaled = load<V>(from + i) * scale;
-          store<V>(to + i, scaled);
-          sum += scaled;
-        }
-        addTo<V>(sums.data() + task * C + c, sum);
-      });
+      kept.assign(C, 0.0f);
+      float* const sum = kept.data();
+      for (int64_t row = first; row < last; row++)
+        forLines(C, [=](int64_t c, auto tag) {
+          using V = decltype(tag);
+          const V scaled = load<V>(from + row * C + c) * scale;
+          store<V>(to + row * C + c, scaled);
+          store<V>(sum + c, load<V>(sum + c) + scaled);
+        });
+      for (int64_t c = 0; c < C; c++) sums[task * C + c] += sum[c];
     });
   });
   for (int64_t c = 0; c < C; c++) {
