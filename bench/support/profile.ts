@@ -34,4 +34,6 @@ export function profile(f: () => void, rows = 12, { shapes = false } = {}): void
     console.log(`  ${name.padEnd(shapes ? 72 : 34)}${milliseconds.toFixed(1).padStart(8)} ms ${String(calls).padStart(6)} calls`);
   const kernels = [...totals.values()].reduce((sum, entry) => sum + entry.milliseconds, 0);
   console.log(`  ${'outside kernels'.padEnd(34)}${(whole - kernels).toFixed(1).padStart(8)} ms of ${whole.toFixed(1)}`);
+  const operations = [...totals.values()].reduce((sum, { calls }) => sum + calls, 0);
+  console.log(`  operations: ${operations}, ${(((whole - kernels) / operations) * 1000).toFixed(1)} µs each outside kernels`);
 }

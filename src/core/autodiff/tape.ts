@@ -47,6 +47,8 @@ interface Engine {
     gradientDepth: number;
     kernelDepth: number;
     nextTapeNodeId: number;
+    /** What holds the values of each data. */
+    tensorInfo: { get(dataId: object): { backend: tf.KernelBackend } | undefined };
   };
   startTape(): void;
   endTape(): void;
@@ -133,6 +135,15 @@ export function clearTape(): void {
   state.activeTape = null;
 }
 
+/** A second tensor of the same values; a step saves hundreds, and the way through a kernel costs more than all else about them. */
+function share(x: tf.Tensor): tf.Tensor {
+  const { dataId, shape, dtype } = x;
+  if (dtype !== 'float32' && dtype !== 'int32' && dtype !== 'bool') return tf.engine().runKernel('Identity', { x });
+  const { backend } = engine().state.tensorInfo.get(dataId)!;
+  backend.incRef(dataId);
+  return tf.engine().makeTensorFromTensorInfo({ dataId, shape, dtype }, backend);
+}
+
 const repaired = Symbol.for('onestep/repaired-tape');
 
 /** Replaces the engine's recorder; does nothing the second time. */
@@ -144,7 +155,7 @@ export function repairTape(): void {
   const cloneAndRecord = target.clone.bind(target);
   target.clone = (x) => {
     if (target.state.kernelDepth === 0) return cloneAndRecord(x);
-    const copy = tf.engine().runKernel('Identity', { x }) as tf.Tensor;
+    const copy = share(x);
     copies.push({ original: x, copy });
     return copy;
   };
