@@ -69,6 +69,8 @@ export interface TrainingSetup<Batch extends CursorBatch, Result> {
   /** After all stages of an iteration: averages. */
   afterIteration?(imagesSeen: number, batchSize: number): void;
   parameters: { generator: number; frozen: number; discriminator: number };
+  /** What is told after `started`; the run goes on. */
+  warnings?: readonly { code: string; message: string }[];
   /** What a checkpoint holds besides the position and the random state. */
   checkpoint: Readonly<Record<string, Checkpointable>>;
   /** Writes a snapshot, named by the images seen, and returns its path. */
@@ -250,6 +252,7 @@ class Run<Batch extends CursorBatch, Result> implements TrainingRun<Result> {
       resumed: parts !== undefined,
       parameters: setup.parameters,
     });
+    for (const warning of setup.warnings ?? []) this.#emit({ kind: 'warning', ...warning });
     if (!parts) await this.#emitSamples(setup);
     // One that was due at the checkpoint and was stopped.
     else if (this.#images < this.options.totalImages && this.#isDue(this.options.intervals.evaluation, this.#evaluated))

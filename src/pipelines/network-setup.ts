@@ -46,6 +46,13 @@ export interface NetworkSetupOptions<Result> {
   dispose(): Promise<void>;
 }
 
+/** Images that `onInvalid: 'skip'` has left out are never left out silently. */
+function skippedWarning({ name, size, skipped = 0 }: DataDescription): { code: string; message: string }[] {
+  if (skipped === 0) return [];
+  const left = `${skipped} of ${size + skipped} images ${skipped === 1 ? 'is' : 'are'} invalid and left out`;
+  return [{ code: 'W_DATA_SKIPPED', message: `${name}: ${left}; onestep dataset describe --all tells which` }];
+}
+
 /** The setup of a run that trains `network`. */
 export function networkSetup<Result>(options: NetworkSetupOptions<Result>): TrainingSetup<PositionedBatch, Result> {
   const { network, settings, store, source, description, random, optimizer } = options;
@@ -65,6 +72,7 @@ export function networkSetup<Result>(options: NetworkSetupOptions<Result>): Trai
     stages: options.stages,
     random,
     parameters: options.parameters,
+    warnings: skippedWarning(description),
     batches: (demand$, cursor) =>
       batchStream(source, { batchSize: schedule.batchSize, seed: settings.seed, cursor, flip: settings.flip, demand$, description }),
     microBatches: (batch) => realImages(batch, schedule.microBatch ?? schedule.batchSize, network.config.label_dim),

@@ -25,7 +25,7 @@ describe('consoleProgress on a file', () => {
       ' 61.0%  6.1 of 10 kimg  39s left  100 images/s  generator 0.700  discriminator 1.30',
       ' 91.0%  9.1 of 10 kimg  9s left  100 images/s  generator 0.700  discriminator 1.30',
       ' 95.0%  9.5 of 10 kimg  5s left  100 images/s  generator 0.700  discriminator 1.30',
-      'stopped at 9.5 kimg after 1m 35s',
+      'stopped at 9.5 kimg after 1m 35s, 0.0% of it waiting for data',
       '',
     ]);
     expect(await output(steps, {}, { everySeconds: 50 })).toMatch(/^0\.1 kimg.*\n5\.1 kimg.*\n$/);
@@ -62,6 +62,13 @@ describe('consoleProgress on a file', () => {
     expect(await output([step(100, { waitShare: 0.009 })])).not.toContain('waits');
     expect(await output([step(100, { waitShare: 0.254 })])).toContain('waits for data 25%');
   });
+
+  it('ends with the share of the whole run that was spent waiting for data', async () => {
+    // 1 s, of which a tenth; then 3 s, of which a half.
+    const text = await output([started(), step(100, { waitShare: 0.1 }), step(400, { waitShare: 0.5 }), ended(400)]);
+    expect(text).toMatch(/completed at 0\.4 kimg after 4s, 40\.0% of it waiting for data\n$/);
+    expect(await output([started(), ended(0)])).toMatch(/completed at 0 kimg after 0s\n$/);
+  });
 });
 
 describe('consoleProgress on a terminal', () => {
@@ -77,7 +84,7 @@ describe('consoleProgress on a terminal', () => {
   it('puts events above the line and shows the line again after them', async () => {
     const text = await output([started(), step(100), evaluation(100, 9), step(101), ended(101)], tty(120));
     const shown = text.split('\n').map((line) => line.split('\x1b[2K').at(-1));
-    expect(shown.slice(2)).toEqual(['0.1 kimg: frechet 9.000', 'completed at 0.101 kimg after 1s', '']);
+    expect(shown.slice(2)).toEqual(['0.1 kimg: frechet 9.000', 'completed at 0.101 kimg after 1s, 0.0% of it waiting for data', '']);
     expect(text.match(/0\.101 of 10 kimg/g)).toHaveLength(1);
   });
 

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { RunEvent, Sink, StartedEvent, StepEvent } from '../core/contracts/events.js';
+import { DataWait } from './data-wait.js';
 import { parseOptions } from '../core/options.js';
 import { formatDuration, formatKimg, formatNumber } from '../core/format.js';
 
@@ -46,6 +47,7 @@ export function consoleProgress(options: ConsoleProgressOptions = {}): Sink {
       let pending: StepEvent | undefined; // the newest step that was not shown
       let open = false; // a progress line without its line feed stands on the terminal
       const best = new Map<string, number>();
+      const wait = new DataWait();
 
       const show = (event: StepEvent): void => {
         pending = undefined;
@@ -65,12 +67,13 @@ export function consoleProgress(options: ConsoleProgressOptions = {}): Sink {
         await events$.forEach((event) => {
           if (event.kind === 'step') {
             pending = event;
+            wait.add(event);
             if (event.time - lastShown >= (tty ? 100 : everySeconds * 1000)) show(event);
             return;
           }
           if (event.kind === 'started') started = event;
           if (event.kind === 'ended' && pending !== undefined) show(pending);
-          for (const line of eventLines(event, best)) say(line);
+          for (const line of eventLines(event, best, wait)) say(line);
         });
       } finally {
         if (open) stream.write('\n');
@@ -109,7 +112,7 @@ function progressLine(event: StepEvent, started: StartedEvent | undefined, width
   return plain(line);
 }
 
-function eventLines(event: RunEvent, best: Map<string, number>): string[] {
+function eventLines(event: RunEvent, best: Map<string, number>, wait: DataWait): string[] {
   const at = `${formatKimg(event.images)} kimg`;
   switch (event.kind) {
     case 'started': {
@@ -137,7 +140,8 @@ function eventLines(event: RunEvent, best: Map<string, number>): string[] {
       return [`${at}: ${event.kind}`];
     case 'ended': {
       const line = `${event.reason} at ${at} after ${formatDuration(event.seconds)}`;
-      return [event.error === undefined ? line : `${line}: ${event.error.code}: ${event.error.message}`];
+      const waited = wait.text === undefined ? '' : `, ${wait.text} of it waiting for data`;
+      return [event.error === undefined ? line + waited : `${line}: ${event.error.code}: ${event.error.message}`];
     }
     default:
       return [];

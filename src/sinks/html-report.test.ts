@@ -73,6 +73,7 @@ describe('htmlReport', () => {
       '&quot;batchSize&quot;: 100',
       'W_TEST: &lt;b&gt;',
       'Fréchet distance',
+      '0.0% of the time',
     ]) {
       expect(html).toContain(text);
     }

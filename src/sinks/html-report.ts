@@ -104,13 +104,14 @@ async function reportOf(history: RunHistory, runDir: string, title: string): Pro
 }
 
 function summaryOf(history: RunHistory): [string, string][] {
-  const { started, ended, step } = history;
+  const { started, ended, step, dataWait } = history;
   const summary: [string, string][] = [];
   const images = ended?.images ?? step?.images ?? started?.images ?? 0;
   if (started !== undefined) summary.push(['Trained', `${formatKimg(images)} of ${formatKimg(started.totalImages)} kimg`]);
   summary.push(['Training time', trainingTime(history)]);
   if (step !== undefined && ended === undefined) summary.push(['Time left', formatDuration(step.remainingSeconds)]);
   if (step !== undefined) summary.push(['Speed', `${formatNumber(step.imagesPerSecond, 3)} images/s`]);
+  if (dataWait.text !== undefined) summary.push(['Waiting for data', `${dataWait.text} of the time`]);
   for (const [name, { value, images: at }] of history.lowest) {
     const label = name === 'frechet' ? 'Fréchet distance' : name;
     summary.push([label, formatNumber(history.latest.get(name)!)]);
@@ -122,7 +123,6 @@ function summaryOf(history: RunHistory): [string, string][] {
     summary.push(['Generator', `${millions(generator)} (${millions(frozen)} frozen)`], ['Discriminator', millions(discriminator)]);
     summary.push(['Batch', String(started.batchSize)]);
   }
-  if (step !== undefined && step.waitShare > 0.01) summary.push(['Waits for data', `${Math.round(step.waitShare * 100)}%`]);
   if (history.warnings > 0) summary.push(['Warnings', String(history.warnings)]);
   return summary;
 }

@@ -2,6 +2,7 @@ export { charts, runCharts, type NamedChart } from './charts.js';
 export { consoleProgress, type ConsoleProgressOptions, type ConsoleStream } from './console-progress.js';
 export { colourAt, type ColourScaleKind } from './colour-scale.js';
 export { heatMap, type HeatMapOptions, type HeatMapPanel, type HeatMapRow, type HeatMapScale } from './heat-map.js';
+export { DataWait } from './data-wait.js';
 export { htmlReport, type HtmlReportOptions } from './html-report.js';
 export { imageGrid, type ImageGridOptions, type Picture } from './image-grid.js';
 export { jsonlLog, readEvents, type LoggedEvent } from './jsonl-log.js';

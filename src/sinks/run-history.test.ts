@@ -52,6 +52,21 @@ describe('RunHistory', () => {
     expect(history.begin).toBe(started().time);
   });
 
+  it('adds up the waiting for data of all processes, by their time', () => {
+    const history = new RunHistory();
+    for (const event of [
+      started(),
+      step(100, { waitShare: 0.5 }), // 1 s
+      started({ resumed: true, images: 100 }),
+      step(400, { elapsedSeconds: 3, waitShare: 0.1 }),
+      step(500, { elapsedSeconds: 4, waitShare: 0 }),
+    ])
+      history.add(event);
+    expect(history.dataWait.text).toBe('16.0%'); // 0.8 s of 5
+    history.add(started());
+    expect(history.dataWait.text).toBeUndefined();
+  });
+
   it('a fresh start forgets everything', () => {
     const history = new RunHistory();
     for (const event of [started(), step(100), evaluation(100, 1), warning(100, 'x'), samples(100), ended(100), started({ time: 7 })])
@@ -99,8 +114,9 @@ describe('RunHistory', () => {
 
   it('takes a hundred thousand steps in well under a second', () => {
     const history = new RunHistory();
-    const begin = performance.now();
+    // Of the processor: others may use the machine too.
+    const begin = process.cpuUsage();
     for (let k = 0; k < 100_000; k++) history.add(step(k));
-    expect(performance.now() - begin).toBeLessThan(2000);
+    expect(process.cpuUsage(begin).user / 1000).toBeLessThan(2000);
   });
 });

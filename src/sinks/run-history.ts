@@ -1,5 +1,6 @@
 import type { EndedEvent, RunEvent, StartedEvent, StepEvent } from '../core/contracts/events.js';
 import { formatDuration, formatNumber } from '../core/format.js';
+import { DataWait } from './data-wait.js';
 import type { LoggedEvent } from './jsonl-log.js';
 import { Series } from './series.js';
 
@@ -38,6 +39,8 @@ export class RunHistory {
   started: StartedEvent | undefined;
   ended: EndedEvent | undefined;
   step: StepEvent | undefined;
+  /** Waiting for data, earlier processes included. */
+  dataWait = new DataWait();
   /** Time of the first start. */
   begin: number | undefined;
   /** Seconds of training by earlier processes. */
@@ -57,6 +60,7 @@ export class RunHistory {
         break;
       case 'step':
         this.step = event;
+        this.dataWait.add(event);
         for (const [name, value] of Object.entries(event.losses)) seriesOf(this.losses, name, 1024)?.add(kimg, value);
         break;
       case 'evaluation':
@@ -102,6 +106,7 @@ export class RunHistory {
       this.notes.length = this.olderNotes = this.warnings = this.earlierSeconds = 0;
       this.grids = [];
       this.begin = undefined;
+      this.dataWait = new DataWait();
     } else {
       const kimg = event.images / 1000;
       for (const series of [...this.losses.values(), ...this.metrics.values()]) series.cut(kimg);
@@ -119,6 +124,7 @@ export class RunHistory {
       }
       this.grids = this.grids.filter(({ images }) => images <= event.images);
       this.earlierSeconds = this.seconds;
+      this.dataWait.resume();
     }
     this.begin ??= event.time;
     this.started = event;

@@ -65,7 +65,7 @@ export interface FileEvent extends EventBase {
 /** Something that does not end the run. */
 export interface WarningEvent extends EventBase {
   kind: 'warning';
-  /** Stable, such as `W_NON_FINITE`. */
+  /** Stable: `W_DATA_SKIPPED` invalid images were left out, `W_SINK` an optional sink failed. */
   code: string;
   message: string;
 }
