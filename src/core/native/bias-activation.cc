@@ -30,18 +30,16 @@ void compute(void* raw, TF_OpKernelContext* context) {
   float* const to = y.data();
   parallelFor((rows + kRows - 1) / kRows, x.size(), [&, least = least, bound = bound](int64_t task) {
     const int64_t end = (task + 1) * kRows < rows ? (task + 1) * kRows : rows;
-    forBlocks(task * kRows, end, [&](int64_t first, int64_t last) {
+    // In the order of memory: what lies beyond the caches comes by streams.
+    for (int64_t row = task * kRows; row < end; row++)
       forChannels(C, [=](int64_t c, auto tag) {
         using V = decltype(tag);
-        const V b = load<V>(biases + c), low = V{} + least, high = V{} + bound;
-        for (int64_t i = first * C + c; i < last * C; i += C) {
-          V z = load<V>(from + i) + b;
-          // NaN stays NaN: a comparison with it is false.
-          z = z < low ? low : z;
-          store<V>(to + i, z > high ? high : z);
-        }
+        const V low = V{} + least, high = V{} + bound;
+        V z = load<V>(from + row * C + c) + load<V>(biases + c);
+        // NaN stays NaN: a comparison with it is false.
+        z = z < low ? low : z;
+        store<V>(to + row * C + c, z > high ? high : z);
       });
-    });
   });
 }
 
