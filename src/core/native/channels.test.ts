@@ -7,6 +7,7 @@ import { random } from '../autodiff/test-support.js';
 import { findBindingPackage } from '../backend/binding-package.js';
 import { fusedAddon } from './build.js';
 import { fusedConcat, fusedSlice, fusedSum } from './channels.js';
+import { fusedAdd } from './residual.js';
 import { loadFused, runFused, withoutFused } from './fused.js';
 
 const binding = findBindingPackage();
@@ -129,6 +130,21 @@ describe.skipIf(reason !== undefined)('fused operations along an axis', () => {
         compute().forEach((tensor, i) => expect(tensor.dataSync()).toBeAllclose(expected[i]!.dataSync(), { atol: 1e-5, rtol: 1e-5 }));
       }
     });
+  });
+
+  it('add what has one shape, in every size, NaN and infinity among it', () => {
+    for (const shape of [[16384], [3, 129, 50], [2, 16, 16, 41]])
+      tf.tidy(() => {
+        const [a, b] = [random(shape, 1), random(shape, 2)];
+        const values = a.dataSync().slice();
+        values.set([NaN, Infinity, -Infinity], values.length - 3);
+        const x = tf.tensor(values, shape);
+        expect(fusedAdd(x, b)!.dataSync()).toEqual(withoutFused(() => tf.add(x, b)).dataSync());
+      });
+    expect(fusedAdd(tf.ones([16384]), tf.ones([1]))).toBeUndefined();
+    expect(fusedAdd(tf.ones([2, 8192], 'int32'), tf.ones([2, 8192], 'int32'))).toBeUndefined();
+    expect(fusedAdd(tf.ones([0]), tf.ones([0]))).toBeUndefined();
+    expect(() => runFused('OnestepAdd', [tf.ones([2]), tf.ones([3])], {}, 1)).toThrow('expected a and b of one shape, got [2] and [3]');
   });
 
   it('leave to TensorFlow what they are not made for', () => {

@@ -1,4 +1,4 @@
-/** Convolutions of 1x1 against TensorFlow's own. */
+/** Convolutions that are products of matrices against TensorFlow's own. */
 import * as tf from '@tensorflow/tfjs-core';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -27,7 +27,7 @@ function stock({ x, filter, dy }: ReturnType<typeof tensorsOf>): tf.Tensor[] {
   ];
 }
 
-describe.runIf(engines.includes('tensorflow'))('Convolutions of 1x1', () => {
+describe.runIf(engines.includes('tensorflow'))('Convolutions that are products of matrices', () => {
   beforeAll(async () => {
     await useEngine('tensorflow');
     if (!canFuse([])) console.log('skipped: the fused operations are not built');
@@ -79,6 +79,26 @@ describe.runIf(engines.includes('tensorflow'))('Convolutions of 1x1', () => {
         if (inputs < 6) expect(ours).toBeUndefined();
         else expect(ours!.dataSync()).toBeCloseInL2(dfilter!.dataSync(), 3e-6);
       });
+  });
+
+  it('take filters that cover the whole image', ({ skip }) => {
+    if (!canFuse([])) skip();
+    tf.tidy(() => {
+      const [x, filter, dy] = [random([7, 4, 3, 20], 1), random([4, 3, 20, 5], 2), random([7, 1, 1, 5], 3)] as const;
+      const how = { strides: [1, 1, 1, 1], padding: 'VALID' };
+      const shapeOf = ({ shape }: tf.Tensor) => tf.tensor1d(shape, 'int32');
+      const attrs = { strides: 1, pad: 'valid', inputShape: x.shape, filterShape: filter.shape };
+      for (const [ours, theirs] of [
+        [pointwise(x, filter, attrs), executeTensorflow('Conv2D', [x, filter], how)],
+        [pointwiseBackpropInput(dy, filter, attrs), executeTensorflow('Conv2DBackpropInput', [shapeOf(x), filter, dy], how)],
+        [pointwiseBackpropFilter(x, dy, attrs), executeTensorflow('Conv2DBackpropFilter', [x, shapeOf(filter), dy], how)],
+      ] as const) {
+        expect(ours!.shape).toEqual(theirs.shape);
+        expect(ours!.dataSync()).toBeCloseInL2(theirs.dataSync(), 2e-6);
+      }
+      expect(pointwise(x, filter, { ...attrs, pad: 'same' })).toBeUndefined();
+      expect(pointwise(x, tf.slice(filter, [0, 0, 0, 0], [3, 3, 20, 5]), attrs)).toBeUndefined();
+    });
   });
 
   it('give an image the same values in every batch', ({ skip }) => {

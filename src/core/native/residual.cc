@@ -1,5 +1,7 @@
 // y = (a + b + bias) * scale over [..., C], and the gradient that passes from y: dy scale, and its sum over everything
-// but the channels.
+// but the channels. And a + b alone, for gradients that meet.
+#include <algorithm>
+
 #include "fused-ops.h"
 
 namespace onestep {
@@ -35,6 +37,26 @@ void compute(void* raw, TF_OpKernelContext* context) {
         const int64_t i = row * C + c;
         store<V>(py + i, (load<V>(pa + i) + load<V>(pb + i) + load<V>(pc + c)) * scale);
       });
+  });
+}
+
+void computeSum(void*, TF_OpKernelContext* context) {
+  Call call(context);
+  const Tensor a = call.input(0), b = call.input(1);
+  if (!call.ok()) return;
+  call.expect(a.shape() == b.shape(), "OnestepAdd: expected a and b of one shape, got " + describe(a.shape()) + " and " + describe(b.shape()));
+  const Tensor y = call.output(0, a.shape());
+  if (!call.ok()) return;
+  constexpr int64_t kTask = 16384;
+  const int64_t size = a.size();
+  const float *pa = a.data(), *pb = b.data();
+  float* const py = y.data();
+  parallelFor((size + kTask - 1) / kTask, size, [=](int64_t task) {
+    const int64_t first = task * kTask, last = std::min(size, first + kTask);
+    forLines(last - first, [=](int64_t i, auto tag) {
+      using V = decltype(tag);
+      store<V>(py + first + i, load<V>(pa + first + i) + load<V>(pb + first + i));
+    });
   });
 }
 
@@ -78,7 +100,9 @@ void computeGradient(void* raw, TF_OpKernelContext* context) {
 }  // namespace
 
 std::string registerResidual() {
-  const std::string problem = registerOperation("OnestepResidual", {"scale: float"}, {"a: float", "b: float", "bias: float"},
+  std::string problem = registerOperation("OnestepAdd", {}, {"a: float", "b: float"}, {"y: float"}, nullptr, computeSum, nullptr);
+  if (!problem.empty()) return problem;
+  problem = registerOperation("OnestepResidual", {"scale: float"}, {"a: float", "b: float", "bias: float"},
                                                 {"y: float"}, create, compute, destroy);
   if (!problem.empty()) return problem;
   return registerOperation("OnestepResidualGrad", {"scale: float"}, {"dy: float"}, {"d: float", "dbias: float"}, create,

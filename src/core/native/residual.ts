@@ -9,3 +9,10 @@ export const fusedResidual = (a: tf.Tensor, b: tf.Tensor, bias: tf.Tensor, scale
 /** `dy * scale`, and its sum over everything but the channels; undefined as above. */
 export const fusedResidualGrad = (dy: tf.Tensor, scale: number): tf.Tensor[] | undefined =>
   canFuse([dy]) ? runFused('OnestepResidualGrad', [dy], { floats: { scale } }, 2) : undefined;
+
+/** `a + b` of one shape; undefined for others, small ones and as above. */
+export const fusedAdd = (a: tf.Tensor, b: tf.Tensor): tf.Tensor | undefined =>
+  a.size >= LEAST_SIZE && a.shape.join() === b.shape.join() && canFuse([a, b]) ? runFused('OnestepAdd', [a, b], {}, 1)[0] : undefined;
+
+/** Less is not faster than TensorFlow's own. */
+const LEAST_SIZE = 16384;
