@@ -108,5 +108,5 @@ else if (unknown.length > 0) {
 } else if (values.profile || values.memory) {
   const flags = (['profile', 'shapes', 'memory'] as const).filter((flag) => values[flag]).map((flag) => `--${flag}`);
   for (const name of names)
-    spawnSync(process.execPath, [...ourCommand(name, optionsOf(findJob(name)!, undefined)), ...flags], { stdio: 'inherit' });
+    spawnSync(process.execPath, [...(await ourCommand(name, optionsOf(findJob(name)!, undefined))), ...flags], { stdio: 'inherit' });
 } else await compare(names);

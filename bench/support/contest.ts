@@ -2,6 +2,7 @@
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { build } from 'tsup';
 import type { Job } from '../jobs/job.js';
 import { median } from './results.js';
 import { CannotError, startSide, type Side } from './side.js';
@@ -51,10 +52,29 @@ interface Contender extends Side {
 
 const path = (name: string) => fileURLToPath(new URL(`../${name}`, import.meta.url));
 
+/** Our side as users run it, compiled to JavaScript: what compiles TypeScript as it is loaded holds 100 MB. */
+let compiling: Promise<string> | undefined;
+
+async function compileWorker(): Promise<string> {
+  const outDir = path('../.onestep/bench');
+  await build({
+    config: false,
+    silent: true,
+    entry: { worker: path('worker.ts') },
+    format: 'esm',
+    target: 'node20',
+    platform: 'node',
+    outDir,
+    skipNodeModulesBundle: true,
+  });
+  return join(outDir, 'worker.js');
+}
+
 /** The command that runs our side of a job. */
-export const ourCommand = (name: string, { threads, batch, flags }: Pick<ContestOptions, 'threads' | 'batch' | 'flags'>): string[] => [
-  ...['--import', 'tsx', path('worker.ts'), '--job', name, '--threads', String(threads), '--batch', String(batch), ...flags],
-];
+export async function ourCommand(name: string, options: Pick<ContestOptions, 'threads' | 'batch' | 'flags'>): Promise<string[]> {
+  const { threads, batch, flags } = options;
+  return [await (compiling ??= compileWorker()), '--job', name, '--threads', String(threads), '--batch', String(batch), ...flags];
+}
 
 async function pytorch(name: string, side: 'eager' | 'compiled', channelsLast: boolean, options: ContestOptions): Promise<Contender> {
   const { python, batch, threads } = options;
@@ -98,7 +118,7 @@ const pause = () => new Promise((resolve) => setTimeout(resolve, 30));
 /** Measures `job`; one line of what was found goes to the standard error output. */
 export async function contest(name: string, job: Job, options: ContestOptions): Promise<Outcome> {
   const mine: Contender = {
-    ...(await startSide(process.execPath, ourCommand(name, options))),
+    ...(await startSide(process.execPath, await ourCommand(name, options))),
     name: 'onestep',
     channelsLast: false,
     times: [],
