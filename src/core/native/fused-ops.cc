@@ -38,6 +38,7 @@ template <class Condition> void lookOut(Condition holds) {
       if (holds()) return;
       pause();
     }
+    std::this_thread::yield(); // to whoever has something to do
   } while (std::chrono::steady_clock::now() < end);
 }
 
