@@ -101,8 +101,14 @@ const EXPLANATION =
 
 const names = values.jobs.split(',');
 const unknown = names.filter((name) => !findJob(name));
+const wrong = (['rounds', 'repeats', 'threads', 'batch', 'micro-batch'] as const).filter(
+  (name) => values[name] !== undefined && !/^[1-9]\d*$/.test(values[name]),
+);
 if (values.help) console.log(HELP);
-else if (unknown.length > 0) {
+else if (wrong.length > 0) {
+  for (const name of wrong) console.error(`--${name}: expected a whole number of 1 or more; found ${values[name]}`);
+  process.exitCode = 2;
+} else if (unknown.length > 0) {
   console.error(`--jobs: expected some of ${ALL.join(', ')}; found ${unknown.join(', ')}`);
   process.exitCode = 2;
 } else if (values.profile || values.memory) {
